@@ -1,0 +1,120 @@
+"""The backbone contract: what every adapter hands out, by name, whatever the weights came from."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Literal, Protocol, get_args, runtime_checkable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+Family = Literal[
+    "supervised",
+    "self-supervised",
+    "vision-language",
+    "diffusion",
+    "depth",
+    "segmentation",
+    "random",
+    "pixels",
+]
+FAMILIES: tuple[Family, ...] = get_args(Family)
+BASELINES: frozenset[Family] = frozenset({"random", "pixels"})
+"""Families that are no candidates but floors: a backbone that does not beat them has learnt nothing useful."""
+
+Interpolation = Literal["nearest", "bilinear", "bicubic"]
+
+
+@dataclass(frozen=True)
+class Card:
+    """Who a backbone is. ``weights_sha256`` is its identity: what was loaded, not what it was called.
+
+    ``parameters`` counts the trunk (without a classifier head). ``source`` names the library and its version that
+    built the architecture (``timm 1.0.31``); ``revision`` pins the weights (a tag, a commit, a file name).
+    """
+
+    name: str
+    family: Family
+    architecture: str
+    parameters: int
+    pretraining_method: str
+    pretraining_data: str
+    source: str
+    revision: str
+    licence: str
+    weights_sha256: str
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """From a decoded RGB image to the tensor the weights were trained on. It belongs to the weights.
+
+    In order: resize, crop, scale to [0, 1], subtract ``mean``, divide by ``std`` (both RGB, in [0, 1] units).
+    ``crop="center"``: the shorter side becomes ``resize`` pixels, then the central ``size`` (height, width) is cut.
+    ``crop="squash"``: the whole image is resized to ``size``, its aspect ratio lost; ``resize`` is not used.
+    Resizing is antialiased.
+    """
+
+    size: tuple[int, int]
+    resize: int
+    crop: Literal["center", "squash"]
+    interpolation: Interpolation
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+
+class Backbone(nn.Module, ABC):
+    """A pretrained trunk. Input is always a batch already put through ``preprocess``."""
+
+    card: Card
+    preprocess: Preprocess
+
+    @abstractmethod
+    def embed(self, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch dim"]:
+        """One pooled vector an image, as its authors use it for transfer (the classifier's input)."""
+
+    @abstractmethod
+    def feature_maps(
+        self, images: Float[Tensor, "batch 3 height width"]
+    ) -> dict[int, Float[Tensor, "batch channels map_height map_width"]]:
+        """Dense features by stride: ``{4: ..., 8: ...}``, a map's side is the image's over the stride, rounded up.
+
+        Raises ``NotImplementedError``, naming the backbone, where it has none.
+        """
+
+    @abstractmethod
+    def layers(self) -> list[tuple[str, list[nn.Parameter]]]:
+        """Parameters in groups named and ordered by depth, input first; together they are all of the trunk's."""
+
+    def forward(self, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch dim"]:
+        """The same as :meth:`embed`, so that a backbone can stand wherever a plain module does."""
+        return self.embed(images)
+
+
+@runtime_checkable
+class Classifier(Protocol):
+    """A backbone whose checkpoint came with a classifier head of its own."""
+
+    classes: tuple[str, ...]
+    """Names of the head's outputs in order; ImageNet heads use WordNet ids (``n01440764``)."""
+
+    def classify(self, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch classes"]:
+        """Logits of the checkpoint's own head."""
+        ...
+
+
+def freeze(backbone: Backbone) -> Backbone:
+    """Evaluation mode and no gradients: a probe must not let BatchNorm drift or weights move. In place."""
+    backbone.eval()
+    for parameter in backbone.parameters():
+        parameter.requires_grad_(False)
+    return backbone
+
+
+def resolve_device(device: str) -> torch.device:
+    """``auto`` is the first GPU there is (CUDA, then MPS), else the CPU; any other name is torch's own."""
+    if device != "auto":
+        return torch.device(device)
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")

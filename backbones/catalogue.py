@@ -1,0 +1,59 @@
+"""Backbones by name: ``source:reference``, an alias of the catalogue, or a plug-in's own prefix.
+
+The catalogue itself is data (``catalogue.csv``, a line an entry). Loading a name imports that source's library only.
+"""
+
+import csv
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from backbones.places import Places
+from backbones.plugins import Plugins, unknown
+
+if TYPE_CHECKING:
+    from backbones.base import Backbone
+
+ADAPTERS = Plugins("backbone source", "backbones.adapters", "ADAPTERS", "bob.backbones")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line of the catalogue: a name people use, and what is known of it before any weight is loaded."""
+
+    name: str
+    alias: str
+    family: str
+    architecture: str
+    parameters_m: str
+    pretraining_method: str
+    pretraining_data: str
+    input: str
+    licence: str
+    summary: str
+
+
+@cache
+def entries() -> tuple[Entry, ...]:
+    """Every line of the catalogue, in its order."""
+    with (Path(__file__).parent / "catalogue.csv").open(newline="", encoding="utf-8") as file:
+        return tuple(Entry(**row) for row in csv.DictReader(file))
+
+
+def load(name: str, places: Places | None = None) -> "Backbone":
+    """Load a backbone by name, weights and all.
+
+    Raises ``ValueError`` for an unknown name (with suggestions), ``OSError`` where weights cannot be had, and
+    ``ImportError`` naming the extra to install where its library is missing.
+    """
+    resolved = {entry.alias: entry.name for entry in entries() if entry.alias}.get(name, name)
+    source, _, reference = resolved.partition(":")
+    if source not in ADAPTERS.found:
+        raise unknown("backbone", name, [*_known_names(), *(f"{prefix}:..." for prefix in ADAPTERS.found)])
+    backbone: Backbone = ADAPTERS.load(source)(reference, places or Places())
+    return backbone
+
+
+def _known_names() -> list[str]:
+    return [name for entry in entries() for name in (entry.name, entry.alias) if name]

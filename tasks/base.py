@@ -1,0 +1,75 @@
+"""The task contract: a frozen dataclass of settings whose ``run`` yields scores, and knows nothing of where they go."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+from numpy.typing import NDArray
+
+from backbones.base import Backbone
+from backbones.images import Images
+from tasks.datasets.base import Dataset
+
+Extract = Callable[[Backbone, Images, Literal["pooled", "logits"]], NDArray[Any]]
+"""``extract(backbone, images, layer)``: a read-only (n, dim) matrix, from the cache when it is there."""
+
+Data = Mapping[str, Sequence[Dataset]]
+"""The datasets of a cell by role (``dataset``, ``train``, ``test``); a role of one holds a sequence of one."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """One number. Where the metric is a mean over items, ``per_sample`` holds them and their mean is ``value``.
+
+    ``split`` names the items (``test``, or a test set's own name); ``unit`` is ``fraction`` in [0, 1] unless said.
+    """
+
+    metric: str
+    value: float
+    per_sample: NDArray[Any] | None = None
+    split: str = "test"
+    higher_is_better: bool = True
+    unit: str = "fraction"
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What happened to each item of a split: columns of equal length. ``item`` (its name) is always among them."""
+
+    columns: Mapping[str, NDArray[Any]]
+    split: str = "test"
+
+
+@dataclass(frozen=True)
+class Note:
+    """Something the record must say that is no score: the strength chosen on val, how val was carved, a warning."""
+
+    name: str
+    value: Any
+    warning: bool = False
+
+
+class Task(ABC):
+    """A question. Subclasses are frozen pydantic dataclasses; every field changes the number, so it enters the key.
+
+    ``headline`` is the metric boards show first. Changing a default or a definition bumps ``protocol_version``.
+    ``roles`` names the datasets a plan must give, and whether one or many.
+    """
+
+    name: ClassVar[str]
+    protocol_version: ClassVar[int]
+    headline: ClassVar[str]
+    roles: ClassVar[Mapping[str, Literal["one", "many"]]] = {"dataset": "one"}
+
+    @abstractmethod
+    def uses_seed(self, data: Data) -> bool:
+        """Whether the seed changes the number on this data. Where it does not, a plan runs one seed, not several."""
+
+    @abstractmethod
+    def refusal(self, backbone: Backbone, data: Data) -> str | None:
+        """Why this question cannot be put to this backbone on this data (a sentence), or None. Costs no compute."""
+
+    @abstractmethod
+    def run(self, backbone: Backbone, data: Data, extract: Extract, seed: int) -> Iterator[Score | Outputs | Note]:
+        """Answer it. Never looks at test items to choose anything."""
