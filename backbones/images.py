@@ -1,7 +1,33 @@
 """An image is its encoded bytes: the source contract, and the one way bytes become RGB."""
 
+import io
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+from PIL import Image
+from torch import Tensor
+from torchvision.io import ImageReadMode, decode_jpeg, decode_png
+
+PIXEL_CAP = 80_000_000
+"""The most pixels an image may declare; below the 89 million at which Pillow itself begins to warn of bombs."""
+
+_ORIENTATION_TAG = 0x0112
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_APP1, _START_OF_SCAN = 0xE1, 0xDA
+_PLAIN_FRAMES = {0xC0, 0xC1, 0xC2}  # baseline, extended and progressive Huffman
+_OTHER_FRAMES = {*range(0xC3, 0xD0)} - {0xC4, 0xC8, 0xCC}  # these three are tables, not frames
+_END_OF_IMAGE = b"\xff\xd9"
 
 
 @runtime_checkable
@@ -23,3 +49,139 @@ class Images(Protocol):
     def read(self, index: int) -> bytes:
         """The encoded bytes of one image. May be called from several threads and processes at once."""
         ...
+
+
+class UnreadableImage(ValueError):  # noqa: N818 - it says what the image is
+    """These bytes are no image that has defined RGB pixels; the message is the reason, without the image's name."""
+
+
+def decode(data: bytes) -> UInt8[Tensor, "3 height width"]:
+    """The one way encoded bytes become RGB pixels (channels innermost in memory).
+
+    - EXIF orientation is applied; EXIF that cannot be parsed counts as none.
+    - Grey is repeated over R, G, B. CMYK is converted as Pillow does, Adobe's inverted kind included.
+    - 16 bits become 8 by ``round(value / 257)``, so that 65535 is 255; nothing is clipped.
+    - Palettes are looked up; alpha is composited over white.
+    - Of an animation the first frame is taken.
+
+    Raises ``UnreadableImage`` for what is empty, cut short, no image, over :data:`PIXEL_CAP` (found in the header,
+    before any pixel is decoded), or without a defined range (float and 32-bit pixels).
+    """
+    try:
+        if data.startswith(b"\xff\xd8"):
+            frame = _jpeg_frame(data)
+            if frame is not None:
+                _check_size(*frame)
+                return decode_jpeg(_tensor_of(data), ImageReadMode.RGB)
+        return _decode_with_pillow(data)
+    except UnreadableImage:
+        raise
+    except MemoryError:
+        raise
+    except Exception as error:  # decoders raise OSError, SyntaxError, struct.error, ... on damaged files
+        raise UnreadableImage(f"cannot be decoded ({type(error).__name__}: {_first_line(error)})") from error
+
+
+def to_pil(image: UInt8[Tensor, "3 height width"]) -> Image.Image:
+    """The same pixels as a PIL image."""
+    return Image.fromarray(image.permute(1, 2, 0).contiguous().numpy())
+
+
+def _jpeg_frame(data: bytes) -> tuple[int, int] | None:
+    """(width, height) of a JPEG libjpeg may decode straight to RGB, or None where Pillow has to look at it.
+
+    Plain means 8 bits, one or three components, no APP1 segment (EXIF and XMP may hold an orientation). Raises
+    ``UnreadableImage`` when no end-of-image marker follows the frame: entropy-coded data cannot contain one, so
+    the file was cut short, and libjpeg would fill the missing part with grey.
+    """
+    position, plain = 2, True
+    while position + 9 < len(data):
+        if data[position] != 0xFF:
+            return None
+        marker = data[position + 1]
+        if marker == 0xFF:  # a fill byte
+            position += 1
+            continue
+        if marker in _PLAIN_FRAMES or marker in _OTHER_FRAMES:
+            if data.rfind(_END_OF_IMAGE, position) < 0:
+                raise UnreadableImage("is a JPEG cut short (it has no end-of-image marker)")
+            height, width = (int.from_bytes(data[position + at : position + at + 2], "big") for at in (5, 7))
+            plain = plain and marker in _PLAIN_FRAMES and data[position + 4] == 8 and data[position + 9] in (1, 3)
+            return (width, height) if plain else None
+        if marker == _START_OF_SCAN:
+            return None
+        plain = plain and marker != _APP1
+        position += 2 + int.from_bytes(data[position + 2 : position + 4], "big")
+    raise UnreadableImage("is a JPEG cut short (it ends inside its header)")
+
+
+def _decode_with_pillow(data: bytes) -> UInt8[Tensor, "3 height width"]:
+    image = _open(data)
+    _check_size(*image.size)
+    turn = _TURNS.get(_orientation(image))
+    if image.format == "PNG" and data[24] == 16:
+        image = _sixteen_bit_png(data)  # Pillow drops the low byte, which is value / 256
+    else:
+        image.load()
+        image = _to_rgb(image)
+    if turn is not None:
+        image = image.transpose(turn)
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1)
+
+
+def _open(data: bytes) -> Image.Image:
+    if not data:
+        raise UnreadableImage("is empty (0 bytes)")
+    start = data[:256].lstrip().lower()
+    if start.startswith((b"<!doctype", b"<html", b"<head")):
+        raise UnreadableImage("is an HTML page, not an image")
+    try:
+        return Image.open(io.BytesIO(data))
+    except Image.UnidentifiedImageError:
+        raise UnreadableImage(f"is in no known image format (it begins with {data[:8]!r})") from None
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise UnreadableImage(f"is too large: {error}; at most {PIXEL_CAP:,} pixels are decoded") from None
+
+
+def _check_size(width: int, height: int) -> None:
+    if width * height > PIXEL_CAP:
+        raise UnreadableImage(f"is too large: {width} x {height} pixels; at most {PIXEL_CAP:,} pixels are decoded")
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        return int(image.getexif().get(_ORIENTATION_TAG, 1))
+    except Exception:  # damaged EXIF raises whatever its parser stumbles over
+        return 1
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith(("I", "F")):
+        return _from_16_bits(np.asarray(image)[None].astype(np.int64), image.mode)
+    if image.has_transparency_data:
+        with_alpha = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), with_alpha).convert("RGB")
+    return image.convert("RGB")
+
+
+def _sixteen_bit_png(data: bytes) -> Image.Image:
+    return _from_16_bits(decode_png(_tensor_of(data), ImageReadMode.UNCHANGED).numpy().astype(np.int64), "I;16")
+
+
+def _from_16_bits(values: np.ndarray, mode: str) -> Image.Image:  # type: ignore[type-arg]
+    """(channels, height, width) of 1 to 4 channels, grey or RGB with or without alpha, each in [0, 65535]."""
+    if mode == "F" or values.min() < 0 or values.max() > 65535:
+        raise UnreadableImage(f"has {mode!r} pixels (32 bits), whose range is not defined; save it with 8 or 16 bits")
+    if len(values) in (2, 4):
+        alpha = values[-1:]
+        values = (values[:-1] * alpha + 65535 * (65535 - alpha) + 32767) // 65535
+    eight = ((values + 128) // 257).astype(np.uint8)
+    return Image.fromarray(np.ascontiguousarray(np.broadcast_to(eight, (3, *eight.shape[1:])).transpose(1, 2, 0)))
+
+
+def _tensor_of(data: bytes) -> UInt8[Tensor, " bytes"]:
+    return torch.frombuffer(bytearray(data), dtype=torch.uint8)  # a copy: torch warns of memory it may not write to
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [""])[0]
