@@ -1,0 +1,1 @@
+"""Launching: any list of jobs, here or elsewhere. Knows nothing of backbones, tasks or results."""
