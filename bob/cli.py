@@ -1,0 +1,264 @@
+"""The command line: ``bob run``, ``plan``, ``list``, ``show``, ``leaderboard``. Parses, calls, prints.
+
+Nothing heavy is imported before a command needs it, so that help and lists answer at once.
+"""
+
+import fnmatch
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from enum import StrEnum
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from backbones.catalogue import ADAPTERS, entries
+from bob.options import Asked, RunOptions, StoreOptions, from_options
+from tasks.catalogue import DATASETS, TASKS
+
+if TYPE_CHECKING:
+    from backbones.features import Extractor
+    from bob.plan import Cell
+    from bob.progress import Progress
+    from bob.roster import Roster
+    from results.board import Board
+    from results.record import Record
+    from tasks.datasets.base import OpenOptions
+
+EXIT_FAILED, EXIT_MISTAKE = 1, 2
+PAGE = Path("outputs/leaderboard.html")
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Battle of the Backbones: which pretrained backbone should I use?",
+)
+
+
+class Kind(StrEnum):
+    """What there are lists of."""
+
+    BACKBONES = "backbones"
+    TASKS = "tasks"
+    DATASETS = "datasets"
+
+
+class Format(StrEnum):
+    """What a leaderboard can be written as."""
+
+    MARKDOWN = "markdown"
+    CSV = "csv"
+    JSON = "json"
+    LATEX = "latex"
+    HTML = "html"
+
+
+def main() -> None:
+    """Entry point: lists after an option need no repeated flag, and mistakes are lines, not tracebacks."""
+    app(args=spread(sys.argv[1:]))
+
+
+def spread(arguments: list[str]) -> list[str]:
+    """Let ``--tasks A B`` mean ``--tasks A --tasks B``, as people write it.
+
+    >>> spread(["run", "--tasks", "a", "b", "--device", "cpu"])
+    ['run', '--tasks', 'a', '--tasks', 'b', '--device', 'cpu']
+    """
+    spreading, repeated, result = "", 0, list[str]()
+    for argument in arguments:
+        if argument.startswith("--"):
+            spreading = argument if argument in ("--backbones", "--tasks", "--datasets", "--seeds") else ""
+            repeated = 0
+            result.append(argument)
+            continue
+        if spreading and repeated:
+            result.append(spreading)
+        repeated += 1
+        result.append(argument)
+    return result
+
+
+@app.command("run")
+@from_options(Asked, RunOptions)
+def run_command(asked: Asked, options: RunOptions) -> None:
+    """Run a plan (without one: the demo) and print the board. What is done already is not computed again."""
+    from bob.gauntlet import Gauntlet
+    from bob.interrupt import EXIT_REQUEUE, Interrupted, stop_cleanly
+    from bob.progress import Progress
+    from results.store import Store
+
+    cells, roster = _resolve(asked, options)
+    with Progress() as progress:
+        gauntlet = Gauntlet(roster, Store(options.store), _extractor(options, progress), progress.say)
+        try:
+            with stop_cleanly():
+                summary = gauntlet.run(cells)
+        except Interrupted as stop:
+            progress.say(f"stopped by {stop}: everything finished is kept; the same command goes on from here")
+            raise typer.Exit(EXIT_REQUEUE) from None
+    keys = {cell.key for cell in cells}
+    _show_board([each for each in Store(options.store).records() if each.key in keys], PAGE)
+    counts = f"{summary.computed} cells computed, {summary.found} found done, {summary.refused} not applicable"
+    typer.echo(f"{counts}, {len(summary.failures)} failed")
+    for line in summary.failures:
+        typer.echo(f"FAILED  {line}", err=True)
+    raise typer.Exit(EXIT_FAILED if summary.failures else 0)
+
+
+@app.command("plan")
+@from_options(Asked, RunOptions)
+def plan_command(asked: Asked, options: RunOptions) -> None:
+    """What would run: each cell done, stale, failed before or to do, and why. Computes nothing."""
+    from bob.gauntlet import states
+    from results.store import Store
+
+    cells, _ = _resolve(asked, options)
+    found = list(states(cells, Store(options.store)))
+    for cell, state, why in found:
+        typer.echo(f"{state:<14}  {cell.backbone}  {cell.address.setting()}  seed {cell.seed}  ({why})")
+    counts = {state: sum(each is state for _, each, _ in found) for _, state, _ in found}
+    typer.echo(f"{len(found)} cells: " + ", ".join(f"{count} {state}" for state, count in counts.items()))
+
+
+@app.command("list")
+def list_command(
+    kind: Annotated[Kind, typer.Argument(help="What to list.")],
+    pattern: Annotated[str, typer.Argument(help="Only names that match, * and ? allowed.")] = "*",
+) -> None:
+    """Every backbone, task or dataset there is, with a sentence."""
+    wanted = pattern if set(pattern) & set("*?[") else f"*{pattern}*"
+    rows = [(name, summary) for name, summary in _listed(kind) if fnmatch.fnmatch(name.lower(), wanted.lower())]
+    width = max((len(name) for name, _ in rows), default=0)
+    for name, summary in rows:
+        typer.echo(f"{name:<{width}}  {summary}")
+    if not rows:
+        typer.echo(f"no {kind} match {pattern!r}", err=True)
+        raise typer.Exit(EXIT_FAILED)
+
+
+@app.command("show")
+@from_options(RunOptions)
+def show_command(
+    options: RunOptions, name: Annotated[str, typer.Argument(help="A backbone, task or dataset.")]
+) -> None:
+    """All that is known of one backbone, task or dataset."""
+    from bob.show import describe
+
+    with _mistakes_as_lines():
+        typer.echo(describe(name, _open_options(options)))
+
+
+@app.command("leaderboard")
+@from_options(StoreOptions)
+def leaderboard_command(
+    options: StoreOptions,
+    format: Annotated[Format, typer.Option(help="What to write.")] = Format.MARKDOWN,
+    out: Annotated[Path | None, typer.Option(help="A file instead of the terminal.")] = None,
+    without_cost: Annotated[
+        bool, typer.Option("--without-cost", help="No measured times: the same results give the same bytes.")
+    ] = False,
+) -> None:
+    """The board of everything in the store."""
+    from results.store import Store
+
+    text = _render(_board(Store(options.store).records(), not without_cost), format)
+    if out is None:
+        typer.echo(text)
+    else:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(text, encoding="utf-8")
+        typer.echo(f"wrote {out}")
+
+
+def _listed(kind: Kind) -> list[tuple[str, str]]:
+    if kind is Kind.TASKS:
+        return [(plugin.name, plugin.summary) for plugin in TASKS.found.values()]
+    if kind is Kind.DATASETS:
+        return [(plugin.name, plugin.summary) for plugin in DATASETS.found.values()]
+    catalogue = [(entry.name, _sentence(entry.alias, entry.summary)) for entry in entries()]
+    names = {name for name, _ in catalogue}
+    prefixes = [(f"{each.name}:...", each.summary) for each in ADAPTERS.found.values() if each.name not in names]
+    return catalogue + prefixes
+
+
+def _sentence(alias: str, summary: str) -> str:
+    return f"{summary} (alias {alias})" if alias else summary
+
+
+@contextmanager
+def _mistakes_as_lines() -> Iterator[None]:
+    """What a person can mend is told in lines and exit code 2; anything else keeps its traceback."""
+    try:
+        yield
+    except (ValueError, OSError, ImportError) as error:
+        for line in getattr(error, "lines", [str(error)]):
+            typer.echo(f"error: {line}", err=True)
+        raise typer.Exit(EXIT_MISTAKE) from None
+
+
+def _open_options(options: RunOptions) -> "OpenOptions":
+    from backbones.places import Places
+    from tasks.datasets.base import OpenOptions
+
+    places = Places(tuple(dict.fromkeys([options.data_root, Path(".")])))
+    return OpenOptions(places, options.cache, options.skip_unreadable)
+
+
+def _resolve(asked: Asked, options: RunOptions) -> "tuple[list[Cell], Roster]":
+    from bob.plan import read_plan, resolve
+    from bob.roster import Roster
+
+    with _mistakes_as_lines():
+        opening = _open_options(options)
+        if asked.plan is not None:
+            opening = replace(opening, places=opening.places.beside(asked.plan))
+        roster = Roster(opening.places)
+        return resolve(read_plan(asked), roster, opening, options.precision.value), roster
+
+
+def _extractor(options: RunOptions, progress: "Progress") -> "Extractor":
+    from backbones.features import Extractor, ExtractSettings
+
+    with _mistakes_as_lines():
+        return Extractor(
+            ExtractSettings(
+                cache=options.cache,
+                device=options.device,
+                workers=options.workers or os.cpu_count() or 1,
+                precision=options.precision.value,
+                storage=options.storage.value,
+            ),
+            progress.advance,
+        )
+
+
+def _board(records: "Sequence[Record]", include_cost: bool = True) -> "Board":
+    from results.board import board
+
+    versions = {name: TASKS.load(name).protocol_version for name in TASKS.found}
+    return board(records, versions, include_cost=include_cost)
+
+
+def _render(board: "Board", format: Format) -> str:
+    """A format is a module of ``results.formats`` of that name with a function ``render``."""
+    render = import_module(f"results.formats.{format.value}").render
+    return str(render(board))
+
+
+def _show_board(records: "Sequence[Record]", page: Path) -> None:
+    from results.terminal import print_board
+
+    board = _board(records)
+    print_board(board)
+    page.parent.mkdir(parents=True, exist_ok=True)
+    page.write_text(_render(board, Format.HTML), encoding="utf-8")
+    typer.echo(f"the same board as a page: {page}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,228 @@
+"""Run a plan's cells: each once, whoever else works on the same store; each recorded, whole or as a failure."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+import pyarrow as pa
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from backbones.base import BASELINES, Backbone, resolve_device
+from backbones.features import Extractor
+from bob.meter import Measured, measure
+from bob.plan import Cell
+from bob.provenance import provenance
+from bob.roster import Roster
+from results import record
+from results.statistics import bootstrap_interval
+from results.store import Store
+from slurm.here import Job, launch
+from tasks.base import Note, Outputs, Score
+
+WAIT_SECONDS = 0.2
+"""Between looks at a cell that another process is working on."""
+
+
+class State(StrEnum):
+    """What a cell is before a run."""
+
+    DONE = "done"
+    STALE = "stale"
+    TO_DO = "to do"
+    FAILED = "failed before"
+    REFUSED = "not applicable"
+
+
+@dataclass
+class Summary:
+    """What a run did. ``failures`` holds a line for each cell that failed in it."""
+
+    computed: int = 0
+    found: int = 0
+    refused: int = 0
+    failures: list[str] = field(default_factory=list)
+
+
+def states(cells: Sequence[Cell], store: Store) -> Iterator[tuple[Cell, State, str]]:
+    """What would run, cell by cell, and why."""
+    done = {each.key: each for each in store.records()}
+    by_address = {each.cell.address(): each for each in done.values()}
+    failed = {each.key: each for each in store.failures()}
+    for cell in cells:
+        if cell.refusal is not None:
+            yield cell, State.REFUSED, cell.refusal
+        elif cell.key in done:
+            yield cell, State.DONE, f"record {cell.key}"
+        elif (old := by_address.get(cell.address.address())) is not None:
+            changes = cell.identity.changes_from(old.identity) or ["preprocessing or a default changed"]
+            yield cell, State.STALE, "; ".join(changes)
+        elif (attempt := failed.get(cell.key)) is not None and attempt.error is not None:
+            yield cell, State.FAILED, f"{attempt.error.kind}: {attempt.error.message}"
+        else:
+            yield cell, State.TO_DO, "no record yet"
+
+
+class Gauntlet:
+    """Puts each question to each backbone. ``say`` is told of every cell that ends."""
+
+    def __init__(self, roster: Roster, store: Store, extractor: Extractor, say: Callable[[str], None]) -> None:
+        self.roster, self.store, self.extractor, self.say = roster, store, extractor, say
+        self.device = resolve_device(extractor.settings.device)
+        self._flops: dict[str, int | None] = {}
+
+    def run(self, cells: Sequence[Cell]) -> Summary:
+        """Compute every cell that has no record. Cells another process holds are waited for, or taken over."""
+        summary = Summary(refused=sum(cell.refusal is not None for cell in cells))
+        waiting = [cell for cell in cells if cell.refusal is None]
+        while waiting:
+            busy: list[Cell] = []
+            jobs = [Job(cell.key, lambda cell=cell: self._settle(cell, summary, busy)) for cell in waiting]  # type: ignore[misc]
+            by_key = {cell.key: cell for cell in waiting}
+            for outcome in launch(jobs):
+                if outcome.error is not None:
+                    self._fail(by_key[outcome.name], outcome.error, outcome.trace, summary)
+            if len(busy) == len(waiting):
+                time.sleep(WAIT_SECONDS)
+            waiting = busy
+        return summary
+
+    def _settle(self, cell: Cell, summary: Summary, busy: list[Cell]) -> None:
+        if self.store.get(cell.key) is not None:
+            summary.found += 1
+            return
+        with self.store.claim(cell.key) as mine:
+            if not mine:
+                busy.append(cell)
+            elif self.store.get(cell.key) is not None:  # finished by another between the look and the claim
+                summary.found += 1
+            else:
+                self._compute(cell)
+                summary.computed += 1
+
+    def _compute(self, cell: Cell) -> None:
+        backbone = self.roster.get(cell.loaded_as)
+        self.extractor.used.clear()
+        with measure(self.device) as measured:
+            task = cell.question.task
+            answers = list(task.run(backbone, cell.question.data, self.extractor, cell.seed))
+        finished = self._record(cell, backbone, answers, measured)
+        self.store.commit(finished, outputs_table(answers))
+        self.say(f"{cell.backbone}  {finished.cell.setting()}  {_headline(finished)}")
+
+    def _record(self, cell: Cell, backbone: Backbone, answers: list[Any], measured: Measured) -> record.Record:
+        used = list(self.extractor.used)
+        notes = {answer.name: answer.value for answer in answers if isinstance(answer, Note)}
+        warnings = [
+            f"{answer.name}: {answer.value}" for answer in answers if isinstance(answer, Note) and answer.warning
+        ]
+        warnings += [line for facts in used for line in facts.warnings]
+        warnings += [
+            f"{data.name}: {line}" for sets in cell.question.data.values() for data in sets for line in data.warnings
+        ]
+        counts = {data.name: [data.n_used, data.n_total] for sets in cell.question.data.values() for data in sets}
+        speeds = [facts.images_per_second for facts in used]
+        return record.Record(
+            key=cell.key,
+            status="done",
+            cell=cell.address,
+            identity=cell.identity,
+            backbone=backbone_facts(backbone),
+            headline=cell.question.task.headline,
+            scores=[score_row(answer) for answer in answers if isinstance(answer, Score)],
+            notes={**notes, "settings": cell.question.settings, "images used of total": counts, "storage": self.extractor.settings.storage},
+            warnings=list(dict.fromkeys(warnings)),
+            cost=record.Cost(
+                seconds=measured.seconds,
+                images_per_second=max(speeds) if speeds else None,
+                peak_memory_mb=measured.peak_memory_mb,
+                flops=self._count_flops(cell.loaded_as, backbone),
+            ),
+            provenance=provenance(),
+        )  # fmt: skip
+
+    def _fail(self, cell: Cell, error: Exception, trace: str, summary: Summary) -> None:
+        backbone = self.roster.get(cell.loaded_as)
+        self.store.fail(
+            record.Record(
+                key=cell.key,
+                status="failed",
+                cell=cell.address,
+                identity=cell.identity,
+                backbone=backbone_facts(backbone),
+                headline=cell.question.task.headline,
+                provenance=provenance(),
+                error=record.Failure(kind=type(error).__name__, message=str(error), traceback=trace),
+            )
+        )
+        line = f"{cell.backbone}  {cell.address.setting()}  {type(error).__name__}: {error}"
+        summary.failures.append(line)
+        self.say(f"FAILED  {line}")
+
+    def _count_flops(self, name: str, backbone: Backbone) -> int | None:
+        """Floating-point operations of one image through ``embed``; None where the counter knows no operation of it."""
+        if name not in self._flops:
+            device = next((p.device for p in backbone.parameters()), self.device)
+            image = torch.zeros(1, 3, *backbone.preprocess.size, device=device)
+            with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+                backbone.embed(image)
+            self._flops[name] = counter.get_total_flops() or None
+        return self._flops[name]
+
+
+def outputs_table(answers: Sequence[Any]) -> pa.Table | None:
+    """Everything per item, one table: the task's columns, and ``score:METRIC`` for metrics that are means over items.
+
+    Raises ``ValueError`` where a score's items are not those of its split's outputs.
+    """
+    tables: list[pa.Table] = []
+    for outputs in (answer for answer in answers if isinstance(answer, Outputs)):
+        columns = dict(outputs.columns)
+        rows = {len(column) for column in columns.values()}
+        for score in (answer for answer in answers if isinstance(answer, Score) and answer.split == outputs.split):
+            if score.per_sample is not None:
+                columns[f"score:{score.metric}"] = score.per_sample
+                rows.add(len(score.per_sample))
+        if len(rows) != 1:
+            raise ValueError(f"outputs of split {outputs.split!r} have columns of different lengths: {sorted(rows)}")
+        arrays = {name: pa.array(column.tolist() if column.ndim > 1 else column) for name, column in columns.items()}
+        tables.append(pa.table({"split": pa.repeat(outputs.split, rows.pop()), **arrays}))
+    return pa.concat_tables(tables, promote_options="default") if tables else None
+
+
+def score_row(score: Score) -> record.ScoreRow:
+    """A score with its 95 % bootstrap interval, where it is a mean over items."""
+    low, high = bootstrap_interval(score.per_sample) if score.per_sample is not None else (None, None)
+    return record.ScoreRow(
+        metric=score.metric,
+        split=score.split,
+        value=score.value,
+        low=low,
+        high=high,
+        n=None if score.per_sample is None else len(score.per_sample),
+        higher_is_better=score.higher_is_better,
+        unit=score.unit,
+    )
+
+
+def backbone_facts(backbone: Backbone) -> record.BackboneFacts:
+    """The card's facts, as a record keeps them."""
+    card = backbone.card
+    return record.BackboneFacts(
+        family=card.family,
+        baseline=card.family in BASELINES,
+        architecture=card.architecture,
+        parameters=card.parameters,
+        pretraining_method=card.pretraining_method,
+        pretraining_data=card.pretraining_data,
+        licence=card.licence,
+        source=card.source,
+        revision=card.revision,
+    )
+
+
+def _headline(finished: record.Record) -> str:
+    row = next((score for score in finished.scores if score.metric == finished.headline), None)
+    return "no headline" if row is None or row.value is None else f"{row.metric} {row.value:.3f}"

@@ -1,0 +1,96 @@
+"""Options of the commands, declared once: the command line is made from these dataclasses and grows no flags of its own.
+
+All of them are execution options but ``precision``: where to look, where to write, on what to compute.
+"""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import MISSING, dataclass, field, fields
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, get_type_hints
+
+import typer
+
+
+class Storage(StrEnum):
+    """How cached features are kept."""
+
+    FLOAT32 = "float32"
+    FLOAT16 = "float16"
+
+
+class Precision(StrEnum):
+    """What the backbone computes in; float16 and bfloat16 are autocast. It changes numbers slightly: part of the key."""
+
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+    FLOAT16 = "float16"
+
+
+def _option(help_text: str) -> Any:
+    return typer.Option(help=help_text, show_default=True)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What to run: a plan file, or names given one by one (no plan and no names: the embedded demo)."""
+
+    plan: Annotated[Path | None, typer.Argument(help="A plan in YAML; without one, the embedded demo.")] = None
+    backbones: Annotated[list[str], _option("Backbones by name, instead of a plan.")] = field(default_factory=list)
+    tasks: Annotated[list[str], _option("Tasks by name.")] = field(default_factory=list)
+    datasets: Annotated[list[str], _option("Datasets by name; each task is put to each.")] = field(default_factory=list)
+    seeds: Annotated[list[int], _option("Seeds; a plan's own win.")] = field(default_factory=lambda: [0])
+
+
+@dataclass(frozen=True)
+class StoreOptions:
+    """Where results are."""
+
+    store: Annotated[Path, _option("Folder of the records.")] = Path("outputs/store")
+
+
+@dataclass(frozen=True)
+class RunOptions(StoreOptions):
+    """Where to look and on what to compute."""
+
+    data_root: Annotated[Path, _option("Where relative paths of data, cards and weights are looked up.")] = Path(".")
+    cache: Annotated[Path, _option("Folder of cached features and manifests; may be deleted.")] = Path("outputs/cache")
+    device: Annotated[str, _option("auto, cpu, cuda, cuda:1, mps.")] = "auto"
+    workers: Annotated[int, _option("Decoding workers; 0: one a core.")] = 0
+    precision: Annotated[Precision, _option("What backbones compute in (part of a cell's key).")] = Precision.FLOAT32
+    storage: Annotated[Storage, _option("How features are cached; float16 halves them.")] = Storage.FLOAT32
+    skip_unreadable: Annotated[bool, _option("Leave damaged images out, counted in the record.")] = False
+
+
+def from_options(*kinds: type) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command the fields of ``kinds`` as its parameters; it is called with one filled instance of each."""
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        parameters = {p.name: p for kind in kinds for p in _parameters(kind)}
+
+        def run(**values: Any) -> None:
+            instances = [kind(**{f.name: values.pop(f.name) for f in fields(kind)}) for kind in kinds]
+            command(*instances, **values)
+
+        own = list(inspect.signature(command, eval_str=True).parameters.values())[len(kinds) :]
+        keyword = inspect.Parameter.KEYWORD_ONLY
+        both = [*parameters.values(), *(p.replace(kind=keyword) for p in own)]
+        run.__signature__ = inspect.Signature(both)  # type: ignore[attr-defined]
+        run.__name__, run.__doc__ = command.__name__, command.__doc__
+        return run
+
+    return decorate
+
+
+def _parameters(kind: type) -> list[inspect.Parameter]:
+    hints = get_type_hints(kind, include_extras=True)
+    return [
+        inspect.Parameter(
+            f.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            annotation=hints[f.name],
+            default=f.default if f.default is not MISSING else f.default_factory(),  # type: ignore[misc]
+        )
+        for f in fields(kind)
+    ]

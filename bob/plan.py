@@ -1,0 +1,243 @@
+"""What to run: a plan is read, every name in it resolved, and every mistake reported at once, before any compute."""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from backbones.base import Backbone
+from backbones.plugins import unknown
+from backbones.strict_yaml import load_yaml, read_yaml
+from bob.options import Asked
+from bob.roster import Roster
+from results import record
+from tasks.base import Data, Task
+from tasks.catalogue import open_dataset, task_class
+from tasks.datasets.base import Dataset, OpenOptions
+
+
+class Mistakes(ValueError):
+    """Everything wrong with a plan, each a line that says what to mend."""
+
+    def __init__(self, lines: Sequence[str]) -> None:
+        super().__init__("\n".join(lines))
+        self.lines = tuple(lines)
+
+
+class Plan(BaseModel):
+    """A plan as a person writes it. A task entry names its task, its datasets by role, and any settings."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    backbones: list[str] = Field(min_length=1)
+    tasks: list[dict[str, Any]] = Field(min_length=1)
+    seeds: list[int] = Field(default=[0], min_length=1)
+
+    @field_validator("backbones", "seeds")
+    @classmethod
+    def _no_duplicates(cls, values: list[Any]) -> list[Any]:
+        if twice := [value for value in dict.fromkeys(values) if values.count(value) > 1]:
+            raise ValueError(f"given twice: {', '.join(map(str, twice))}")
+        return values
+
+
+@dataclass(frozen=True)
+class Question:
+    """A task with its settings and its data, opened: what is put to each backbone."""
+
+    task: Task
+    data: Data
+    names: Mapping[str, tuple[str, ...]]
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Every setting, defaults included."""
+        return dataclasses.asdict(self.task)  # type: ignore[call-overload,no-any-return]
+
+    @property
+    def chosen(self) -> dict[str, Any]:
+        """The settings that differ from the task's defaults: they belong to the name of a column."""
+        return {name: value for name, value in self.settings.items() if value != getattr(type(self.task)(), name)}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One (backbone, task, datasets, settings, seed). ``refusal`` says why it cannot be asked, where it cannot."""
+
+    loaded_as: str
+    backbone: str
+    question: Question
+    seed: int
+    identity: record.Identity
+    preprocess: dict[str, Any]
+    refusal: str | None
+
+    @cached_property
+    def key(self) -> str:
+        """Hash of everything that changes the number and of nothing else: not the device, not a path, not workers."""
+        manifests = {role: [data.manifest_sha256 for data in sets] for role, sets in self.question.data.items()}
+        parts = {
+            "backbone": self.backbone,
+            "weights": self.identity.weights_sha256,
+            "preprocess": self.preprocess,
+            "task": self.question.task.name,
+            "protocol_version": self.identity.protocol_version,
+            "manifests": manifests,
+            "settings": self.question.settings,
+            "precision": self.identity.precision,
+            "seed": self.seed,
+        }
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
+
+    @cached_property
+    def address(self) -> record.Cell:
+        """The cell in words, as the record keeps it."""
+        return record.Cell(
+            backbone=self.backbone,
+            task=self.question.task.name,
+            datasets={role: list(names) for role, names in self.question.names.items()},
+            settings=self.question.chosen,
+            seed=self.seed,
+        )
+
+
+def read_plan(asked: Asked) -> Plan:
+    """The plan asked for: a file, names from the command line, or the embedded demo. Raises :class:`Mistakes`."""
+    named = asked.backbones or asked.tasks or asked.datasets
+    if asked.plan and named:
+        raise Mistakes(["give either a plan file or --backbones/--tasks/--datasets, not both"])
+    if named:
+        entries = [{"task": task, "dataset": list(asked.datasets)} for task in asked.tasks]
+        return parse_plan({"backbones": asked.backbones, "tasks": entries, "seeds": asked.seeds}, "command line")
+    try:
+        content = read_yaml(asked.plan) if asked.plan else load_yaml(_demo(), "demo plan")
+    except (OSError, ValueError) as error:
+        raise Mistakes([str(error)]) from None
+    return parse_plan(content, str(asked.plan or "demo plan"))
+
+
+def parse_plan(content: Any, origin: str) -> Plan:
+    """Check the shape of a plan. Raises :class:`Mistakes`, one line each."""
+    if not isinstance(content, dict):
+        raise Mistakes([f"{origin}: a plan is a mapping with backbones, tasks and seeds, not {content!r:.60}"])
+    try:
+        return Plan.model_validate(content)
+    except ValidationError as error:
+        raise Mistakes([f"{origin}: {line}" for line in _explain(error, list(Plan.model_fields))]) from None
+
+
+def resolve(plan: Plan, roster: Roster, options: OpenOptions, precision: str) -> list[Cell]:
+    """Every cell of the plan, backbone by backbone, each once. Raises :class:`Mistakes` with all there are."""
+    mistakes: list[str] = []
+    questions = list(_questions(plan, options, mistakes))
+    cells: dict[str, Cell] = {}
+    for name in plan.backbones:
+        try:
+            backbone = roster.get(name)
+        except (ValueError, OSError, ImportError) as error:
+            mistakes.append(f"backbone {name!r}: {error}")
+            continue
+        for question in questions:
+            for seed in plan.seeds if question.task.uses_seed(question.data) else [0]:
+                cell = _cell(name, backbone, question, seed, precision)
+                cells.setdefault(cell.key, cell)
+    if mistakes:
+        raise Mistakes(mistakes)
+    return list(cells.values())
+
+
+def _cell(name: str, backbone: Backbone, question: Question, seed: int, precision: str) -> Cell:
+    identity = record.Identity(
+        weights_sha256=backbone.card.weights_sha256,
+        manifests={data.name: data.manifest_sha256 for sets in question.data.values() for data in sets},
+        protocol_version=question.task.protocol_version,
+        precision=precision,
+    )
+    refusal = question.task.refusal(backbone, question.data)
+    preprocess = dataclasses.asdict(backbone.preprocess)
+    return Cell(name, backbone.card.name, question, seed, identity, preprocess, refusal)
+
+
+def _questions(plan: Plan, options: OpenOptions, mistakes: list[str]) -> Iterator[Question]:
+    opened: dict[str, Dataset | None] = {}
+    for number, entry in enumerate(plan.tasks, start=1):
+        place = f"task {number}"
+        try:
+            kind = task_class(str(entry.get("task", "")))
+        except ValueError as error:
+            mistakes.append(f"{place}: {error}" if "task" in entry else f"{place}: an entry needs 'task: NAME'")
+            continue
+        place = f"{place} ({kind.name})"
+        task = _settings(kind, entry, place, mistakes)
+        for names in _datasets(kind, entry, place, mistakes):
+            sets = {role: [_open(name, options, opened, place, mistakes) for name in names[role]] for role in names}
+            complete = {role: [data for data in each if data is not None] for role, each in sets.items()}
+            if task is not None and complete == sets:
+                yield Question(task, complete, names)
+
+
+def _settings(kind: type[Task], entry: Mapping[str, Any], place: str, mistakes: list[str]) -> Task | None:
+    settings = {key: value for key, value in entry.items() if key != "task" and key not in kind.roles}
+    try:
+        return kind(**settings)
+    except ValidationError as error:
+        names = [field.name for field in dataclasses.fields(kind)]  # type: ignore[arg-type]
+        mistakes.extend(f"{place}: {line}" for line in _explain(error, [*names, *kind.roles]))
+        return None
+
+
+def _datasets(
+    kind: type[Task], entry: Mapping[str, Any], place: str, mistakes: list[str]
+) -> Iterator[dict[str, tuple[str, ...]]]:
+    """The datasets of an entry by role. Several names in the only role of a task are several questions."""
+    names: dict[str, tuple[str, ...]] = {}
+    for role in kind.roles:
+        given = entry.get(role)
+        listed = [given] if isinstance(given, str) else given
+        if not (isinstance(listed, list) and listed and all(isinstance(name, str) for name in listed)):
+            roles = ", ".join(f"{each}: NAME{'S' * (many == 'many')}" for each, many in kind.roles.items())
+            mistakes.append(f"{place}: needs {roles}; {role} is {given!r}")
+            return
+        names[role] = tuple(listed)
+    if list(kind.roles.values()) == ["one"]:
+        (role,) = kind.roles
+        yield from ({role: (name,)} for name in names[role])
+        return
+    for role, many in kind.roles.items():
+        if many == "one" and len(names[role]) > 1:
+            mistakes.append(f"{place}: {role} is one dataset, {len(names[role])} are given")
+            return
+    yield names
+
+
+def _open(
+    name: str, options: OpenOptions, opened: dict[str, Dataset | None], place: str, mistakes: list[str]
+) -> Dataset | None:
+    if name not in opened:
+        try:
+            opened[name] = open_dataset(name, options)
+        except (ValueError, OSError, ImportError) as error:
+            mistakes.append(f"{place}: dataset {name!r}: {error}")
+            opened[name] = None
+    return opened[name]
+
+
+def _explain(error: ValidationError, choices: Sequence[str]) -> Iterator[str]:
+    for problem in error.errors():
+        place = ".".join(map(str, problem["loc"]))
+        if problem["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+            yield str(unknown("key", str(problem["loc"][-1]), choices))
+        elif problem["type"] == "missing":
+            yield f"{place}: is missing"
+        else:
+            yield f"{place}: {problem['msg'].removeprefix('Value error, ')} (it is {problem['input']!r:.60})"
+
+
+def _demo() -> str:
+    return (Path(__file__).parent / "demo.yaml").read_text(encoding="utf-8")

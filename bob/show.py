@@ -1,0 +1,49 @@
+"""One name explained: a task's question and settings, a dataset's splits, a backbone's card."""
+
+import dataclasses
+import inspect
+from collections.abc import Iterator
+
+from backbones.catalogue import load
+from tasks.catalogue import DATASETS, TASKS, open_dataset, task_class
+from tasks.datasets.base import OpenOptions
+
+
+def describe(name: str, options: OpenOptions) -> str:
+    """Text about a task, a dataset (opened) or a backbone (loaded). Errors are those of opening and loading."""
+    if name in TASKS.found:
+        return "\n".join(_task(name))
+    if name.partition(":")[0].partition("#")[0] in DATASETS.found:
+        return "\n".join(_dataset(name, options))
+    return "\n".join(_backbone(name, options))
+
+
+def _task(name: str) -> Iterator[str]:
+    kind = task_class(name)
+    yield f"{name}  (protocol version {kind.protocol_version}, headline {kind.headline})"
+    yield ""
+    yield inspect.getdoc(kind) or ""
+    yield ""
+    yield "datasets: " + ", ".join(f"{role} ({many})" for role, many in kind.roles.items())
+    for field in dataclasses.fields(kind):  # type: ignore[arg-type]
+        yield f"setting {field.name}: {getattr(kind(), field.name)!r}"
+
+
+def _dataset(name: str, options: OpenOptions) -> Iterator[str]:
+    dataset = open_dataset(name, options)
+    yield f"{dataset.name}  ({len(dataset.classes)} classes, {dataset.n_used} of {dataset.n_total} images used)"
+    yield f"source: {dataset.source}"
+    yield f"licence: {dataset.licence}"
+    yield f"manifest: {dataset.manifest_sha256}"
+    for split, items in dataset.splits.items():
+        yield f"split {split}: {len(items)} images"
+    yield f"classes: {', '.join(dataset.classes[:20])}{', ...' * (len(dataset.classes) > 20)}"
+    for line in dataset.warnings:
+        yield f"warning: {line}"
+
+
+def _backbone(name: str, options: OpenOptions) -> Iterator[str]:
+    backbone = load(name, options.places)
+    for part in (backbone.card, backbone.preprocess):
+        for field in dataclasses.fields(part):
+            yield f"{field.name.replace('_', ' ')}: {getattr(part, field.name)}"
