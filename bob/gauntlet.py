@@ -4,21 +4,22 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
 import torch
+from backbones.features import Extractor
+from results.statistics import bootstrap_interval
+from results.store import Store
 from torch.utils.flop_counter import FlopCounterMode
 
 from backbones.base import BASELINES, Backbone, resolve_device
-from backbones.features import Extractor
 from bob.meter import Measured, measure
 from bob.plan import Cell
 from bob.provenance import provenance
 from bob.roster import Roster
 from results import record
-from results.statistics import bootstrap_interval
-from results.store import Store
 from slurm.here import Job, launch
 from tasks.base import Note, Outputs, Score
 
@@ -78,16 +79,21 @@ class Gauntlet:
         summary = Summary(refused=sum(cell.refusal is not None for cell in cells))
         waiting = [cell for cell in cells if cell.refusal is None]
         while waiting:
-            busy: list[Cell] = []
-            jobs = [Job(cell.key, lambda cell=cell: self._settle(cell, summary, busy)) for cell in waiting]  # type: ignore[misc]
-            by_key = {cell.key: cell for cell in waiting}
-            for outcome in launch(jobs):
-                if outcome.error is not None:
-                    self._fail(by_key[outcome.name], outcome.error, outcome.trace, summary)
+            busy = self._pass(waiting, summary)
             if len(busy) == len(waiting):
                 time.sleep(WAIT_SECONDS)
             waiting = busy
         return summary
+
+    def _pass(self, cells: Sequence[Cell], summary: Summary) -> list[Cell]:
+        """Look at each cell once; those that another process is working on are returned."""
+        busy: list[Cell] = []
+        by_key = {cell.key: cell for cell in cells}
+        jobs = [Job(cell.key, partial(self._settle, cell, summary, busy)) for cell in cells]
+        for outcome in launch(jobs):
+            if outcome.error is not None:
+                self._fail(by_key[outcome.name], outcome.error, outcome.trace, summary)
+        return busy
 
     def _settle(self, cell: Cell, summary: Summary, busy: list[Cell]) -> None:
         if self.store.get(cell.key) is not None:
@@ -114,15 +120,14 @@ class Gauntlet:
 
     def _record(self, cell: Cell, backbone: Backbone, answers: list[Any], measured: Measured) -> record.Record:
         used = list(self.extractor.used)
+        data = [each for sets in cell.question.data.values() for each in sets]
         notes = {answer.name: answer.value for answer in answers if isinstance(answer, Note)}
-        warnings = [
-            f"{answer.name}: {answer.value}" for answer in answers if isinstance(answer, Note) and answer.warning
-        ]
+        notes["settings"] = cell.question.settings
+        notes["images used of total"] = {each.name: [each.n_used, each.n_total] for each in data}
+        notes["storage"] = self.extractor.settings.storage
+        warnings = [f"{note.name}: {note.value}" for note in answers if isinstance(note, Note) and note.warning]
         warnings += [line for facts in used for line in facts.warnings]
-        warnings += [
-            f"{data.name}: {line}" for sets in cell.question.data.values() for data in sets for line in data.warnings
-        ]
-        counts = {data.name: [data.n_used, data.n_total] for sets in cell.question.data.values() for data in sets}
+        warnings += [f"{each.name}: {line}" for each in data for line in each.warnings]
         speeds = [facts.images_per_second for facts in used]
         return record.Record(
             key=cell.key,
@@ -132,7 +137,7 @@ class Gauntlet:
             backbone=backbone_facts(backbone),
             headline=cell.question.task.headline,
             scores=[score_row(answer) for answer in answers if isinstance(answer, Score)],
-            notes={**notes, "settings": cell.question.settings, "images used of total": counts, "storage": self.extractor.settings.storage},
+            notes=notes,
             warnings=list(dict.fromkeys(warnings)),
             cost=record.Cost(
                 seconds=measured.seconds,
@@ -141,7 +146,7 @@ class Gauntlet:
                 flops=self._count_flops(cell.loaded_as, backbone),
             ),
             provenance=provenance(),
-        )  # fmt: skip
+        )
 
     def _fail(self, cell: Cell, error: Exception, trace: str, summary: Summary) -> None:
         backbone = self.roster.get(cell.loaded_as)

@@ -1,11 +1,11 @@
-"""Options of the commands, declared once: the command line is made from these dataclasses and grows no flags of its own.
+"""Options of the commands, declared once: the command line is made from these dataclasses and adds no flags.
 
 All of them are execution options but ``precision``: where to look, where to write, on what to compute.
 """
 
 import inspect
 from collections.abc import Callable
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
@@ -21,7 +21,7 @@ class Storage(StrEnum):
 
 
 class Precision(StrEnum):
-    """What the backbone computes in; float16 and bfloat16 are autocast. It changes numbers slightly: part of the key."""
+    """What backbones compute in; float16 and bfloat16 are autocast. It changes numbers slightly: part of the key."""
 
     FLOAT32 = "float32"
     BFLOAT16 = "bfloat16"
@@ -84,13 +84,10 @@ def from_options(*kinds: type) -> Callable[[Callable[..., None]], Callable[..., 
 
 
 def _parameters(kind: type) -> list[inspect.Parameter]:
-    hints = get_type_hints(kind, include_extras=True)
+    hints, defaults = get_type_hints(kind, include_extras=True), kind()
     return [
         inspect.Parameter(
-            f.name,
-            inspect.Parameter.KEYWORD_ONLY,
-            annotation=hints[f.name],
-            default=f.default if f.default is not MISSING else f.default_factory(),  # type: ignore[misc]
+            each.name, inspect.Parameter.KEYWORD_ONLY, annotation=hints[each.name], default=getattr(defaults, each.name)
         )
-        for f in fields(kind)
+        for each in fields(kind)
     ]

@@ -22,7 +22,7 @@ from tasks.catalogue import open_dataset, task_class
 from tasks.datasets.base import Dataset, OpenOptions
 
 
-class Mistakes(ValueError):
+class PlanError(ValueError):
     """Everything wrong with a plan, each a line that says what to mend."""
 
     def __init__(self, lines: Sequence[str]) -> None:
@@ -108,32 +108,32 @@ class Cell:
 
 
 def read_plan(asked: Asked) -> Plan:
-    """The plan asked for: a file, names from the command line, or the embedded demo. Raises :class:`Mistakes`."""
+    """The plan asked for: a file, names from the command line, or the embedded demo. Raises :class:`PlanError`."""
     named = asked.backbones or asked.tasks or asked.datasets
     if asked.plan and named:
-        raise Mistakes(["give either a plan file or --backbones/--tasks/--datasets, not both"])
+        raise PlanError(["give either a plan file or --backbones/--tasks/--datasets, not both"])
     if named:
         entries = [{"task": task, "dataset": list(asked.datasets)} for task in asked.tasks]
         return parse_plan({"backbones": asked.backbones, "tasks": entries, "seeds": asked.seeds}, "command line")
     try:
         content = read_yaml(asked.plan) if asked.plan else load_yaml(_demo(), "demo plan")
     except (OSError, ValueError) as error:
-        raise Mistakes([str(error)]) from None
+        raise PlanError([str(error)]) from None
     return parse_plan(content, str(asked.plan or "demo plan"))
 
 
 def parse_plan(content: Any, origin: str) -> Plan:
-    """Check the shape of a plan. Raises :class:`Mistakes`, one line each."""
+    """Check the shape of a plan. Raises :class:`PlanError`, one line each."""
     if not isinstance(content, dict):
-        raise Mistakes([f"{origin}: a plan is a mapping with backbones, tasks and seeds, not {content!r:.60}"])
+        raise PlanError([f"{origin}: a plan is a mapping with backbones, tasks and seeds, not {content!r:.60}"])
     try:
         return Plan.model_validate(content)
     except ValidationError as error:
-        raise Mistakes([f"{origin}: {line}" for line in _explain(error, list(Plan.model_fields))]) from None
+        raise PlanError([f"{origin}: {line}" for line in _explain(error, list(Plan.model_fields))]) from None
 
 
 def resolve(plan: Plan, roster: Roster, options: OpenOptions, precision: str) -> list[Cell]:
-    """Every cell of the plan, backbone by backbone, each once. Raises :class:`Mistakes` with all there are."""
+    """Every cell of the plan, backbone by backbone, each once. Raises :class:`PlanError` with all there are."""
     mistakes: list[str] = []
     questions = list(_questions(plan, options, mistakes))
     cells: dict[str, Cell] = {}
@@ -148,7 +148,7 @@ def resolve(plan: Plan, roster: Roster, options: OpenOptions, precision: str) ->
                 cell = _cell(name, backbone, question, seed, precision)
                 cells.setdefault(cell.key, cell)
     if mistakes:
-        raise Mistakes(mistakes)
+        raise PlanError(mistakes)
     return list(cells.values())
 
 
@@ -207,7 +207,8 @@ def _datasets(
         names[role] = tuple(listed)
     if list(kind.roles.values()) == ["one"]:
         (role,) = kind.roles
-        yield from ({role: (name,)} for name in names[role])
+        for name in names[role]:
+            yield {role: (name,)}
         return
     for role, many in kind.roles.items():
         if many == "one" and len(names[role]) > 1:

@@ -1,0 +1,65 @@
+"""``bob run`` from end to end: the record, the board, a failing cell among good ones, a new user's own backbone."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from bob.cli import spread
+
+
+def test_record_says_what_reproduces_it(bob: Any, tiny_plan: Path) -> None:
+    code, log = bob("run", str(tiny_plan))
+    assert code == 0, log
+    assert "9 cells computed" in log
+    assert "outputs/leaderboard.html" in log
+    records = [json.loads(path.read_text()) for path in bob.folder.glob("outputs/store/cells/*/record.json")]
+    assert len(records) == 9
+    for record in records:
+        assert record["provenance"]["packages"]["torch"]
+        assert record["cost"]["images_per_second"] > 0
+        assert record["identity"]["manifests"]
+        assert record["files"]
+        assert all(
+            score["low"] <= score["value"] <= score["high"] for score in record["scores"] if score["low"] is not None
+        )
+    assert "9 done" in bob("plan", str(tiny_plan))[1]
+    assert "9 found done" in bob("run", str(tiny_plan))[1]
+
+
+def test_one_failing_cell_never_stops_the_others(bob: Any, tiny_plan: Path) -> None:
+    mine = bob.folder / "mine.py"
+    mine.write_text(mine.read_text() + "def two(): return nn.Sequential(nn.Conv2d(3, 4, 3))\n")
+    code, log = bob("run", str(tiny_plan))
+    assert code == 1, log
+    assert "6 cells computed" in log
+    assert "3 failed" in log
+    assert "(batch, dim)" in log
+    assert "3 failed before" in bob("plan", str(tiny_plan))[1]
+    mine.write_text(mine.read_text().replace("nn.Conv2d(3, 4, 3))", "nn.Flatten())"))
+    assert "3 cells computed, 6 found done" in bob("run", str(tiny_plan))[1]
+
+
+def test_every_format_of_the_board(bob: Any, tiny_plan: Path) -> None:
+    bob("run", str(tiny_plan))
+    for kind in ["markdown", "csv", "json", "latex", "html"]:
+        code, text = bob("leaderboard", "--format", kind)
+        assert code == 0, text
+        assert "pixels" in text
+    assert bob("leaderboard", "--store", "nothing")[0] == 0
+
+
+def test_list_and_show(bob: Any) -> None:
+    assert "classification.linear" in bob("list", "tasks")[1]
+    assert "digits" in bob("list", "datasets")[1]
+    assert "pixels" in bob("list", "backbones", "pix*")[1]
+    assert bob("list", "backbones", "nothing-like-it")[0] == 1
+    assert "1797" in bob("show", "digits")[1]
+    assert "headline" in bob("show", "retrieval")[1]
+    assert "weights sha256" in bob("show", "pixels")[1]
+    code, log = bob("show", "pixles")
+    assert code == 2
+    assert "'pixels'" in log
+
+
+def test_lists_of_names_need_no_repeated_flag() -> None:
+    assert spread(["run", "p.yaml", "--seeds", "1", "2"]) == ["run", "p.yaml", "--seeds", "1", "--seeds", "2"]

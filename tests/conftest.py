@@ -1,0 +1,118 @@
+"""A fork server that starts ``bob`` in milliseconds: torch is imported once, each command is a process of its own."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+SERVER = """
+import json, os, sys, traceback
+import torch, timm, torchvision, sklearn.linear_model, pandas, pyarrow.parquet
+import bob.cli, bob.gauntlet, bob.plan, bob.progress, results.board
+print("ready", flush=True)
+for line in sys.stdin:
+    ask = json.loads(line)
+    if "wait" in ask:
+        print(os.waitstatus_to_exitcode(os.waitpid(ask["wait"], 0)[1]), flush=True)
+        continue
+    pid = os.fork()
+    if pid == 0:
+        code = 70
+        try:
+            os.chdir(ask["folder"])
+            log = os.open(ask["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+            os.dup2(log, 1), os.dup2(log, 2)
+            sys.argv = ["bob", *ask["arguments"]]
+            bob.cli.main()
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            sys.stdout.flush(), sys.stderr.flush()
+            os._exit(code)
+    print(pid, flush=True)
+"""
+
+
+class Bob:
+    """Starts and waits for ``bob`` commands in a folder; what they print goes to ``log``."""
+
+    def __init__(self, server: "subprocess.Popen[str]", folder: Path) -> None:
+        self.server, self.folder = server, folder
+        self.log = folder / "bob.log"
+
+    def start(self, *arguments: str) -> int:
+        """Begin a command; its process id."""
+        return self._ask({"arguments": arguments, "folder": str(self.folder), "log": str(self.log)})
+
+    def wait(self, pid: int) -> int:
+        """The exit code; minus the signal's number where one ended it."""
+        return self._ask({"wait": pid})
+
+    def __call__(self, *arguments: str) -> tuple[int, str]:
+        """Run a command to its end: exit code, and what it printed."""
+        before = self.log.stat().st_size if self.log.exists() else 0
+        code = self.wait(self.start(*arguments))
+        return code, self.log.read_bytes()[before:].decode()
+
+    def _ask(self, question: dict[str, object]) -> int:
+        assert self.server.stdin is not None
+        assert self.server.stdout is not None
+        self.server.stdin.write(json.dumps(question) + "\n")
+        self.server.stdin.flush()
+        return int(self.server.stdout.readline())
+
+
+@pytest.fixture(scope="session")
+def bob_server() -> Iterator["subprocess.Popen[str]"]:
+    environment = {**os.environ, "COLUMNS": "160", "OMP_NUM_THREADS": "2"}
+    with subprocess.Popen(
+        [sys.executable, "-c", SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+    ) as server:
+        assert server.stdout is not None
+        assert server.stdout.readline() == "ready\n"
+        yield server
+        assert server.stdin is not None
+        server.stdin.close()
+
+
+@pytest.fixture
+def bob(bob_server: "subprocess.Popen[str]", tmp_path: Path) -> Bob:
+    """``bob`` in an empty folder."""
+    return Bob(bob_server, tmp_path)
+
+
+@pytest.fixture
+def tiny_backbones(tmp_path: Path) -> list[str]:
+    """Two backbones of a user's own file, fast enough for tests that run the gauntlet many times."""
+    (tmp_path / "mine.py").write_text(
+        "import torch\n"
+        "from torch import nn\n"
+        "PREPROCESS = dict(size=(16, 16), resize=16, crop='center', interpolation='bilinear',\n"
+        "                  mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))\n"
+        "def _build(seed):\n"
+        "    torch.manual_seed(seed)\n"
+        "    return nn.Sequential(nn.Conv2d(3, 16, 3, 2), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten())\n"
+        "def one(): return _build(1)\n"
+        "def two(): return _build(2)\n"
+    )
+    return ["file:mine.py:one", "file:mine.py:two"]
+
+
+@pytest.fixture
+def tiny_plan(tmp_path: Path, tiny_backbones: list[str]) -> Path:
+    """A plan of 3 backbones x 3 questions that a process computes in about a second."""
+    plan = tmp_path / "plan.yaml"
+    plan.write_text(
+        f"backbones: [pixels, {', '.join(tiny_backbones)}]\n"
+        "tasks:\n"
+        "  - {task: classification.knn, dataset: digits}\n"
+        "  - {task: classification.knn, dataset: digits, k: 5}\n"
+        "  - {task: retrieval, dataset: 'digits#retrieval'}\n"
+    )
+    return plan
