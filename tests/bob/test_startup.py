@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-HEAVY = {"torch", "numpy", "pandas", "pyarrow", "timm", "sklearn", "pydantic"}
+HEAVY = {"torch", "numpy", "pandas", "pyarrow", "timm", "sklearn"}
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["list", "backbones"], ["list", "tasks"], ["list", "datasets"]])
