@@ -75,5 +75,5 @@ def carve(labels: NDArray[np.int64], fraction: float, seed: int) -> tuple[NDArra
         rows = generator.permutation(np.flatnonzero(labels == label))
         count = min(max(1, round(fraction * len(rows))), len(rows) - 1)
         carved.append(rows[:count].tolist())
-    taken = np.sort(np.concatenate([np.asarray(rows, dtype=np.int64) for rows in carved]))
-    return np.setdiff1d(np.arange(len(labels)), taken), taken
+    taken = np.sort(np.asarray([row for rows in carved for row in rows], dtype=np.int64))
+    return np.setdiff1d(np.arange(len(labels), dtype=np.int64), taken), taken

@@ -1,0 +1,77 @@
+"""From a list of files with classes to a dataset: hashed, checked to be readable, put in order, warned about."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tasks.datasets.base import Dataset, OpenOptions, Split
+from tasks.datasets.content_hashes import content_hashes
+from tasks.datasets.manifest import Item, class_warnings, leaks, manifest_sha256
+from tasks.datasets.readable import check_readable, listing
+from tasks.datasets.sources import Source, SourceImages, some
+
+SPLIT_ORDER = ("train", "val", "test", "query", "gallery", "all")
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a reader found. ``classes`` in label order; ``made_here`` images need no check that they decode."""
+
+    name: str
+    source: Source
+    items: Sequence[Item]
+    classes: tuple[str, ...]
+    origin: str
+    licence: str = "not stated"
+    warnings: tuple[str, ...] = ()
+    made_here: bool = False
+
+
+def assemble(found: Found, options: OpenOptions) -> Dataset:
+    """The dataset of what was found.
+
+    Raises ``ValueError`` listing the unreadable images, unless ``options.skip_unreadable`` drops and counts them.
+    """
+    if not found.items:
+        raise ValueError(f"dataset {found.name!r} holds no images")
+    items = sorted(found.items, key=lambda item: (SPLIT_ORDER.index(item.split), item.name))
+    files = [item.file for item in items]
+    content = dict(zip(files, content_hashes(found.source, files, options.cache), strict=True))
+    bad = {} if found.made_here else check_readable(found.source, files, list(content.values()), options.cache)
+    if bad and not options.skip_unreadable:
+        raise ValueError(
+            f"dataset {found.name!r}: {len(bad)} of {len(items)} images cannot be read "
+            f"(mend or remove them, or leave them out with --skip-unreadable):\n{listing(bad)}"
+        )
+    used = [item for item in items if item.file not in bad]
+    if not used:
+        raise ValueError(f"dataset {found.name!r}: none of its {len(items)} images can be read:\n{listing(bad)}")
+    splits = {name: _split(found, name, used, content) for name in SPLIT_ORDER if any(i.split == name for i in items)}
+    skipped = (
+        [f"{len(bad)} of {len(items)} images could not be read and were left out: {some(list(bad))}"] if bad else []
+    )
+    return Dataset(
+        name=found.name,
+        classes=found.classes,
+        splits=splits,
+        manifest_sha256=manifest_sha256(used, [content[item.file] for item in used]),
+        licence=found.licence,
+        source=found.origin,
+        n_total=len(items),
+        n_used=len(used),
+        warnings=(*found.warnings, *skipped, *class_warnings(used), *_leaks(splits)),
+    )
+
+
+def _split(found: Found, name: str, items: Sequence[Item], content: dict[str, str]) -> Split:
+    label = {class_name: index for index, class_name in enumerate(found.classes)}
+    members = [item for item in items if item.split == name]
+    sha256 = tuple(content[item.file] for item in members)
+    images = SourceImages(found.source, tuple(item.file for item in members), sha256)
+    return Split(images, np.asarray([label[item.class_name] for item in members], dtype=np.int64), sha256)
+
+
+def _leaks(splits: dict[str, Split]) -> list[str]:
+    contents = {name: split.sha256 for name, split in splits.items()}
+    return leaks(contents, {name: split.images.names for name, split in splits.items()})

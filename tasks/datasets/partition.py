@@ -1,0 +1,107 @@
+"""Which images a task learns from, chooses by and is tested on, for a dataset with whatever splits it has."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from jaxtyping import Int64
+
+from backbones.images import Images
+from tasks.datasets.base import Dataset, carve
+
+TEST_SHARE = VAL_SHARE = 0.2
+TEST_SEED = 0
+"""Every seed is tested on the same images, so that runs can be compared image by image."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some rows of a split: ``labels[i]`` belongs to ``images.read(rows[i])``. Features are extracted by split."""
+
+    split: str
+    images: Images
+    rows: Int64[np.ndarray, " n"]
+    labels: Int64[np.ndarray, " n"]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @cached_property
+    def names(self) -> Sequence[str]:
+        """The names of the part's own images."""
+        return [self.images.names[row] for row in self.rows]
+
+
+@dataclass(frozen=True)
+class Partition:
+    """Three parts that share no row. ``notes`` says where each came from; ``seeded`` whether the seed matters."""
+
+    train: Part
+    val: Part
+    test: Part
+    notes: Mapping[str, str]
+    seeded: bool
+
+
+def partition(dataset: Dataset, seed: int) -> Partition:
+    """Train, val and test of a dataset. Official splits stay as they are; what is missing is carved, and noted.
+
+    No val: 20 % of train, stratified, by ``seed``. Val but no test: val is the test, as is usual for ImageNet. One
+    split only: 20 % become the test, the same for every seed. Raises ``ValueError`` where there is nothing to train on.
+    """
+    whole = _only_split(dataset)
+    if whole:
+        kept, tested = _carve(_part(dataset, whole), TEST_SHARE, TEST_SEED, dataset.name)
+        notes = {"test": f"carved from {whole}: 20 %, stratified, the same for every seed"}
+        return _with_carved_val(kept, tested, notes, seed, dataset.name)
+    if "train" not in dataset.splits or not {"val", "test"} & set(dataset.splits):
+        raise ValueError(
+            f"dataset {dataset.name!r} has splits {', '.join(dataset.splits)}; to learn from it takes train or all"
+        )
+    train = _part(dataset, "train")
+    if "test" not in dataset.splits:
+        notes = {"test": "the official val split, since there is no test split"}
+        return _with_carved_val(train, _part(dataset, "val"), notes, seed, dataset.name)
+    test = _part(dataset, "test")
+    if "val" not in dataset.splits:
+        return _with_carved_val(train, test, {"test": "official"}, seed, dataset.name)
+    official = dict.fromkeys(("train", "val", "test"), "official")
+    return Partition(train, _part(dataset, "val"), test, official, seeded=False)
+
+
+def evaluation_part(dataset: Dataset) -> Part:
+    """What a dataset that is only tested on is tested on: its test split, else val, else all it has."""
+    for split in ("test", "val", "all", "train"):
+        if split in dataset.splits:
+            return _part(dataset, split)
+    raise ValueError(f"dataset {dataset.name!r} has splits {', '.join(dataset.splits)}; none to classify")
+
+
+def _only_split(dataset: Dataset) -> str:
+    """The name of the only split, where it is one that can be divided."""
+    names = list(dataset.splits)
+    return names[0] if names in (["all"], ["train"]) else ""
+
+
+def _with_carved_val(train: Part, test: Part, notes: Mapping[str, str], seed: int, name: str) -> Partition:
+    kept, val = _carve(train, VAL_SHARE, seed, name)
+    origin = f"carved from {train.split}: 20 %, stratified, seed {seed}"
+    return Partition(kept, val, test, {"train": f"{train.split} without what was carved", "val": origin, **notes}, True)
+
+
+def _part(dataset: Dataset, split: str) -> Part:
+    found = dataset.splits[split]
+    if not len(found):
+        raise ValueError(f"dataset {dataset.name!r}: its {split} split is empty")
+    return Part(split, found.images, np.arange(len(found), dtype=np.int64), found.labels)
+
+
+def _carve(part: Part, share: float, seed: int, name: str) -> tuple[Part, Part]:
+    kept, carved = carve(part.labels, share, seed)
+    if not len(carved):
+        raise ValueError(
+            f"dataset {name!r}: nothing can be carved from {part.split}, since no class has two images to share"
+        )
+    one, other = (Part(part.split, part.images, part.rows[rows], part.labels[rows]) for rows in (kept, carved))
+    return one, other
