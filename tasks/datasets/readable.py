@@ -1,9 +1,12 @@
 """Whether every image decodes, found out before any compute and remembered by content."""
 
+import hashlib
 from collections.abc import Sequence
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 
+import backbones.images
 from tasks.datasets.content_hashes import in_threads
 from tasks.datasets.remembered import load_table, save_table, table_path
 from tasks.datasets.sources import Source, printable
@@ -16,10 +19,7 @@ def check_readable(source: Source, files: Sequence[str], sha256: Sequence[str], 
 
     A verdict is remembered for a content and the versions of what decodes, so no image is decoded twice.
     """
-    import PIL
-    import torchvision
-
-    table_file = table_path(cache, "readable", f"{source.location} Pillow {PIL.__version__} {torchvision.__version__}")
+    table_file = table_path(cache, "readable", f"{source.location} {_decoder_version()}")
     verdicts = load_table(table_file)
     content = dict(zip(files, sha256, strict=True))
     unknown = [name for name in files if not content[name] or content[name] not in verdicts]
@@ -38,12 +38,16 @@ def listing(unreadable: dict[str, str]) -> str:
     return "\n".join(lines)
 
 
+def _decoder_version() -> str:
+    """Changes with our own decoding and with the libraries below it."""
+    ours = hashlib.sha256(Path(backbones.images.__file__).read_bytes()).hexdigest()
+    return f"{ours} Pillow {version('pillow')} torchvision {version('torchvision')}"
+
+
 def _reason(source: Source, name: str) -> str:
     """Why this file is no image, or nothing."""
-    from backbones.images import decode
-
     try:
-        decode(source.read(name))
+        backbones.images.decode(source.read(name))
     except (OSError, ValueError) as error:
         return " ".join(str(error).split()) or type(error).__name__
     return ""

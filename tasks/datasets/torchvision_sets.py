@@ -1,0 +1,156 @@
+"""torchvision:NAME - the sets torchvision knows, official splits; downloaded by it where there is a network."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from backbones.plugins import unknown
+from tasks.datasets.assembly import Found, assemble
+from tasks.datasets.base import Dataset, OpenOptions
+from tasks.datasets.lossless_png import encode_png
+from tasks.datasets.manifest import Item
+
+BOOLEAN = {"train": {"train": True}, "test": {"train": False}}
+TRAIN_TEST = {"train": {"split": "train"}, "test": {"split": "test"}}
+THREE = {**TRAIN_TEST, "val": {"split": "val"}}
+
+
+@dataclass(frozen=True)
+class Known:
+    """A class of torchvision: the arguments of each split, the files it looks for, whether it hands out file bytes.
+
+    ``classes`` counts them where torchvision has no names for them; they are then called by number.
+    """
+
+    splits: Mapping[str, Mapping[str, Any]]
+    files: str
+    has_loader: bool = False
+    classes: int = 0
+
+
+KNOWN: Mapping[str, Known] = {
+    "CIFAR10": Known(BOOLEAN, "cifar-10-python.tar.gz, unpacked to cifar-10-batches-py/"),
+    "CIFAR100": Known(BOOLEAN, "cifar-100-python.tar.gz, unpacked to cifar-100-python/"),
+    "Country211": Known(
+        {**TRAIN_TEST, "val": {"split": "valid"}}, "country211.tgz, unpacked to country211/", has_loader=True
+    ),
+    "DTD": Known(THREE, "dtd-r1.0.1.tar.gz, unpacked to dtd/dtd/", has_loader=True),
+    "EuroSAT": Known({"all": {}}, "EuroSAT.zip, unpacked to eurosat/2750/", has_loader=True),
+    "FGVCAircraft": Known(THREE, "fgvc-aircraft-2013b.tar.gz, unpacked to fgvc-aircraft-2013b/", has_loader=True),
+    "FashionMNIST": Known(BOOLEAN, "the four *-ubyte files in FashionMNIST/raw/"),
+    "Flowers102": Known(
+        THREE, "102flowers.tgz, unpacked to flowers-102/jpg/, and imagelabels.mat, setid.mat in flowers-102/", True, 102
+    ),
+    "Food101": Known(TRAIN_TEST, "food-101.tar.gz, unpacked to food-101/", has_loader=True),
+    "KMNIST": Known(BOOLEAN, "the four *-ubyte files in KMNIST/raw/"),
+    "MNIST": Known(BOOLEAN, "the four *-ubyte files in MNIST/raw/"),
+    "OxfordIIITPet": Known(
+        {"train": {"split": "trainval"}, "test": {"split": "test"}},
+        "images.tar.gz and annotations.tar.gz, unpacked to oxford-iiit-pet/",
+    ),
+    "STL10": Known(TRAIN_TEST, "stl10_binary.tar.gz, unpacked to stl10_binary/"),
+    "SVHN": Known(TRAIN_TEST, "train_32x32.mat and test_32x32.mat", classes=10),
+}
+
+
+def read(reference: str, options: OpenOptions) -> Dataset:
+    """Open a set that is below a data root (or its ``torchvision`` folder), or download it below the cache.
+
+    Raises ``OSError`` naming the files and where to put them when it is not there and cannot be downloaded.
+    """
+    if reference not in KNOWN:
+        raise unknown("torchvision dataset", reference, KNOWN)
+    known = KNOWN[reference]
+    root, parts = _find(reference, known, options)
+    source = LibraryFiles(f"torchvision:{reference} in {root}", parts)
+    names = _class_names(known, next(iter(parts.values())))
+    items = [Item(split, names[label], file, file) for split in parts for file, label in source.labelled(split)]
+    found = Found(
+        f"torchvision:{reference}",
+        source,
+        items,
+        names,
+        f"torchvision.datasets.{reference}",
+        made_here=not known.has_loader,
+    )
+    return assemble(found, options)
+
+
+@dataclass(frozen=True)
+class LibraryFiles:
+    """The items of torchvision datasets as files ``split/0000012``: their own bytes, or their pixels as a PNG."""
+
+    location: str
+    parts: Mapping[str, Any] = field(repr=False)
+
+    def files(self) -> Sequence[str]:
+        """Names, sorted."""
+        return sorted(f"{split}/{index:07}" for split, part in self.parts.items() for index in range(len(part)))
+
+    def folders(self) -> Sequence[str]:
+        """None."""
+        return ()
+
+    def stamp(self, name: str) -> str:
+        """Empty: the library does not say which file an item comes from, so nothing is remembered."""
+        return ""
+
+    def read(self, name: str) -> bytes:
+        """The encoded bytes of one item."""
+        image = self._item(name)[0]
+        return image if isinstance(image, bytes) else encode_png(_pixels(image))
+
+    def labelled(self, split: str) -> Sequence[tuple[str, int]]:
+        """Each file of a split with its label."""
+        files = [f"{split}/{index:07}" for index in range(len(self.parts[split]))]
+        return [(file, int(self._item(file)[1])) for file in files]
+
+    def _item(self, name: str) -> tuple[Any, Any]:
+        split, _, index = name.partition("/")
+        item: tuple[Any, Any] = self.parts[split][int(index)]
+        return item
+
+
+def _find(name: str, known: Known, options: OpenOptions) -> tuple[Path, dict[str, Any]]:
+    cache = options.cache / "torchvision"
+    for root in [*(place / sub for place in options.places.roots for sub in ("", "torchvision")), cache]:
+        try:
+            return root, _load(name, known, root, download=False)
+        except (RuntimeError, FileNotFoundError):
+            continue
+    try:
+        return cache, _load(name, known, cache, download=True)
+    except (RuntimeError, OSError) as error:
+        raise OSError(
+            f"torchvision:{name} is not here and cannot be downloaded ({' '.join(str(error).split())}); "
+            f"put {known.files} below {cache.absolute()} or a data root"
+        ) from error
+
+
+def _load(name: str, known: Known, root: Path, download: bool) -> dict[str, Any]:
+    import torchvision.datasets
+
+    library = getattr(torchvision.datasets, name)
+    loader = {"loader": _file_bytes} if known.has_loader else {}
+    return {
+        split: library(root=str(root), download=download, **arguments, **loader)
+        for split, arguments in known.splits.items()
+    }
+
+
+def _class_names(known: Known, part: Any) -> tuple[str, ...]:
+    return tuple(map(str, range(known.classes))) if known.classes else tuple(map(str, part.classes))
+
+
+def _file_bytes(path: str) -> bytes:
+    return Path(path).read_bytes()
+
+
+def _pixels(image: Any) -> Any:
+    return np.asarray(image if image.mode in ("L", "RGB") else image.convert("RGB"))
+
+
+DATASETS = {"torchvision": read}
