@@ -1,0 +1,177 @@
+"""The board as data: a row a backbone, a column a setting, and what can be said over all of them."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from results.record import BackboneFacts, Record
+from results.statistics import ranks, z_scores
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One cell of the board: the mean over its seeds, and the mean of their intervals over test items.
+
+    ``spread`` is the standard deviation over seeds (None for one). ``value`` is None where there is no number, and
+    ``status`` says why: ``missing`` (never run or not applicable), ``failed``, ``stale``.
+    """
+
+    status: str
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    spread: float | None = None
+    seeds: int = 0
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Column:
+    """A setting: its task, data and non-default settings in words, and its headline metric."""
+
+    setting: str
+    metric: str
+    unit: str
+    higher_is_better: bool
+
+
+@dataclass(frozen=True)
+class Row:
+    """A backbone. ``z`` and ``rank`` are means over the columns it has; ``missing`` counts those it has not."""
+
+    backbone: str
+    facts: BackboneFacts
+    entries: tuple[Entry, ...]
+    z: float | None
+    rank: float | None
+    missing: int
+    images_per_second: float | None
+
+
+@dataclass(frozen=True)
+class Board:
+    """Rows in order: complete ones by mean rank, then those with missing cells, since theirs are not comparable.
+
+    z-scores and ranks are over all rows, baselines among them: they are part of the field, and with few candidates
+    there would be no spread to measure by. ``remarks`` tell what was left out and why.
+    """
+
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+    remarks: tuple[str, ...]
+    include_cost: bool
+
+
+def board(
+    records: Sequence[Record], protocol_versions: Mapping[str, int] | None = None, include_cost: bool = True
+) -> Board:
+    """Put records, done and failed, on one board. Of several answers to one question the newest counts.
+
+    A record whose task now has another protocol version is stale: shown as such, in no average. ``include_cost=False``
+    leaves measured times out, so that the same results give the same board.
+    """
+    current, superseded = _newest(records)
+    stale = {r.key for r in current if (protocol_versions or {}).get(r.cell.task, r.identity.protocol_version) != r.identity.protocol_version}  # fmt: skip # noqa: E501
+    settings = sorted({record.cell.setting() for record in current})
+    backbones = sorted({record.cell.backbone for record in current})
+    grid = {(b, s): [r for r in current if (r.cell.backbone, r.cell.setting()) == (b, s)] for b in backbones for s in settings}  # fmt: skip # noqa: E501
+    columns = tuple(_column(setting, [r for b in backbones for r in grid[b, setting]]) for setting in settings)
+    entries = {place: _entry(cell, stale) for place, cell in grid.items()}
+    z, rank = _aggregate(backbones, columns, entries)
+    rows = [
+        _row(name, columns, entries, z[i], rank[i], [r for s in settings for r in grid[name, s]], include_cost)
+        for i, name in enumerate(backbones)
+    ]
+    rows.sort(key=lambda row: (row.missing > 0, row.missing == len(columns), row.rank or 0.0, row.backbone))
+    return Board(columns, tuple(rows), tuple(_remarks(current, superseded, stale)), include_cost)
+
+
+def _newest(records: Iterable[Record]) -> tuple[list[Record], int]:
+    """One record a question: a finished one before a failed one, then the newest."""
+    by_address: dict[str, Record] = {}
+    total = 0
+    for record in sorted(records, key=lambda r: (r.status == "done", r.provenance.created, r.key)):
+        by_address[record.cell.address()] = record
+        total += record.status == "done"
+    current = sorted(by_address.values(), key=lambda r: r.key)
+    return current, total - sum(record.status == "done" for record in current)
+
+
+def _column(setting: str, records: Sequence[Record]) -> Column:
+    row = next((row for record in records if (row := record.headline_row())), None)
+    if row is None:
+        return Column(setting, records[0].headline, "fraction", True)
+    return Column(setting, row.metric, row.unit, row.higher_is_better)
+
+
+def _entry(records: Sequence[Record], stale: set[str]) -> Entry:
+    warnings = tuple(dict.fromkeys(line for record in records for line in record.warnings))
+    usable = [record for record in records if record.key not in stale]
+    if not usable:
+        return Entry("stale" if records else "missing")
+    if failed := [record for record in usable if record.status == "failed" and record.error]:
+        return Entry("failed", warnings=tuple(f"{r.error.kind}: {r.error.message}" for r in failed if r.error))
+    rows = [row for record in usable if (row := record.headline_row()) is not None]
+    values = [row.value for row in rows if row.value is not None]
+    if len(values) < len(usable):  # a degraded answer never stands as if it were whole
+        reasons = tuple(row.reason or "no value" for row in rows if row.value is None)
+        return Entry("failed", warnings=reasons or ("no headline score",))
+    lows = [row.low for row in rows if row.low is not None]
+    highs = [row.high for row in rows if row.high is not None]
+    return Entry(
+        "done",
+        value=float(np.mean(values)),
+        low=float(np.mean(lows)) if lows else None,
+        high=float(np.mean(highs)) if highs else None,
+        spread=float(np.std(values, ddof=1)) if len(values) > 1 else None,
+        seeds=len(values),
+        warnings=warnings,
+    )
+
+
+def _aggregate(
+    backbones: Sequence[str], columns: Sequence[Column], entries: Mapping[tuple[str, str], Entry]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """z-scores and ranks, (backbones, columns), missing as NaN, higher always better."""
+    z = np.full((len(backbones), len(columns)), np.nan)
+    rank = z.copy()
+    for j, column in enumerate(columns):
+        values = [entries[name, column.setting].value for name in backbones]
+        signed = np.array([np.nan if value is None else value for value in values]) * (column.higher_is_better * 2 - 1)
+        z[:, j], rank[:, j] = z_scores(signed), ranks(signed)
+    return z, rank
+
+
+def _row(
+    name: str,
+    columns: Sequence[Column],
+    entries: Mapping[tuple[str, str], Entry],
+    z: NDArray[np.float64],
+    rank: NDArray[np.float64],
+    records: Sequence[Record],
+    include_cost: bool,
+) -> Row:
+    present = np.isfinite(z)
+    speeds = [record.cost.images_per_second for record in records if record.cost and record.cost.images_per_second]
+    return Row(
+        backbone=name,
+        facts=max(records, key=lambda record: record.provenance.created).backbone,
+        entries=tuple(entries[name, column.setting] for column in columns),
+        z=float(z[present].mean()) if present.any() else None,
+        rank=float(rank[present].mean()) if present.any() else None,
+        missing=int((~present).sum()),
+        images_per_second=float(np.median(speeds)) if speeds and include_cost else None,
+    )
+
+
+def _remarks(current: Sequence[Record], superseded: int, stale: set[str]) -> Iterable[str]:
+    if superseded:
+        yield f"{superseded} older records answer a question that has a newer answer and are left out"
+    for record in current:
+        where = f"{record.cell.backbone}, {record.cell.setting()}, seed {record.cell.seed}"
+        if record.key in stale:
+            yield f"stale: {where} (protocol version {record.identity.protocol_version})"
+        elif record.status == "failed" and record.error:
+            yield f"failed: {where}: {record.error.kind}: {record.error.message}"

@@ -1,0 +1,28 @@
+"""The board as tidy CSV: a line a (backbone, setting), numbers in their own unit, empty where there is none."""
+
+import csv
+import io
+
+from results.board import Board
+
+FIELDS = ["backbone", "family", "baseline", "parameters", "licence", "setting", "metric", "status", "value", "low",
+          "high", "seeds", "spread", "mean_rank", "mean_z", "missing_settings", "images_per_second"]  # fmt: skip
+
+
+def render(board: Board) -> str:
+    """Text cells that a spreadsheet would run as a formula are neutralised by a leading apostrophe."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    fields = [name for name in FIELDS if board.include_cost or name != "images_per_second"]
+    writer.writerow(fields)
+    for row in board.rows:
+        for column, entry in zip(board.columns, row.entries, strict=True):
+            values = [row.backbone, row.facts.family, row.facts.baseline, row.facts.parameters, row.facts.licence,
+                      column.setting, column.metric, entry.status, entry.value, entry.low, entry.high, entry.seeds,
+                      entry.spread, row.rank, row.z, row.missing, row.images_per_second]  # fmt: skip
+            writer.writerow([_safe(value) for value in values[: len(fields)]])
+    return out.getvalue()
+
+
+def _safe(value: object) -> object:
+    return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r", "\n") else value

@@ -1,0 +1,26 @@
+"""The board as a GitHub-flavoured Markdown table."""
+
+from collections.abc import Sequence
+
+from results.board import Board
+from results.formats import words
+from results.names import visible
+
+_SPECIAL = str.maketrans({c: f"\\{c}" for c in "\\`*_{}[]<>#|"} | {"&": "&amp;"})
+
+
+def render(board: Board) -> str:
+    """A table, what its numbers mean, and what is not in it."""
+    if not board.rows:
+        return words.EMPTY
+    titles = [*words.headers(board), *map(words.title, board.columns)]
+    rows = [
+        [*words.leading(row, board), *map(words.entry, row.entries, board.columns)] for row in board.rows
+    ]
+    lines = [_line(titles), _line(["---"] + ["---:"] * (len(titles) - 1), escape=False), *map(_line, rows)]
+    remarks = [f"- {visible(remark, 200).translate(_SPECIAL)}" for remark in board.remarks]
+    return "\n".join([*lines, "", words.LEGEND.replace("*", "\\*"), *([""] if remarks else []), *remarks])
+
+
+def _line(cells: Sequence[str], escape: bool = True) -> str:
+    return "| " + " | ".join(cell.translate(_SPECIAL) if escape else cell for cell in cells) + " |"

@@ -1,0 +1,64 @@
+"""How numbers of a board are worded, the same in every format for people."""
+
+from results.board import Board, Column, Entry, Row
+from results.names import visible
+
+EMPTY = "No results yet: `bob run` computes some, and this board shows them."
+LEGEND = (
+    "Numbers are the headline metric (fractions in percent) with a 95 % bootstrap interval over test items, "
+    "averaged over seeds. z: mean over columns of the distance to the column's mean in standard deviations. "
+    "Baselines are floors, not candidates. * and n/m: cells are missing, and the averages are over the others only."
+)
+
+
+def number(value: float, column: Column) -> str:
+    """Fractions in percent with one decimal, anything else as it is."""
+    return f"{100 * value:.1f}" if column.unit == "fraction" else f"{value:.3g}"
+
+
+def entry(cell: Entry, column: Column) -> str:
+    """``81.3 [79.5, 83.0]``, or why there is no number."""
+    if cell.value is None:
+        return "—" if cell.status == "missing" else cell.status
+    flag = " ⚠" if cell.warnings else ""
+    if cell.low is None or cell.high is None:
+        return number(cell.value, column) + flag
+    return f"{number(cell.value, column)} [{number(cell.low, column)}, {number(cell.high, column)}]{flag}"
+
+
+def backbone(row: Row) -> str:
+    """The name, marked when it is a baseline."""
+    return visible(row.backbone) + (" (baseline)" if row.facts.baseline else "")
+
+
+def average(value: float | None, row: Row, board: Board) -> str:
+    """A mean over columns, with how many it is over when some are missing."""
+    if value is None:
+        return "—"
+    return f"{value:.2f}" + (f"* {len(board.columns) - row.missing}/{len(board.columns)}" if row.missing else "")
+
+
+def parameters(row: Row) -> str:
+    """In millions."""
+    return f"{row.facts.parameters / 1e6:.1f}"
+
+
+def speed(row: Row) -> str:
+    """Images a second, where it was measured."""
+    return "—" if row.images_per_second is None else f"{row.images_per_second:.0f}"
+
+
+def headers(board: Board) -> list[str]:
+    """The columns before the settings."""
+    return ["backbone", "mean rank", "z", "params (M)", *(["images/s"] if board.include_cost else [])]
+
+
+def leading(row: Row, board: Board) -> list[str]:
+    """The cells under :func:`headers`."""
+    cells = [backbone(row), average(row.rank, row, board), average(row.z, row, board), parameters(row)]
+    return [*cells, *([speed(row)] if board.include_cost else [])]
+
+
+def title(column: Column) -> str:
+    """What a column is of."""
+    return f"{visible(column.setting)} ({column.metric}{'' if column.higher_is_better else ', lower is better'})"

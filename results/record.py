@@ -1,0 +1,206 @@
+"""The record: what a cell became and what reproduces it. Always valid JSON; a non-finite number is null and a reason."""
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, field_validator, model_validator
+
+SCHEMA_VERSION = 1
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ScoreRow(_Frozen):
+    """One number with its 95 % interval; ``n`` counts the items it is a mean over. ``reason`` says why it is null."""
+
+    metric: str
+    split: str
+    value: float | None
+    reason: str | None = None
+    low: float | None = None
+    high: float | None = None
+    n: int | None = None
+    higher_is_better: bool = True
+    unit: str = "fraction"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_with_reason(cls, given: Any) -> Any:
+        if not isinstance(given, Mapping):
+            return given
+        row = {**given}
+        for name in ("value", "low", "high"):
+            number = row.get(name)
+            if isinstance(number, float) and not math.isfinite(number):
+                row[name] = None
+                row["reason"] = row.get("reason") or f"{name} is {number}"
+        return row
+
+
+class Cell(_Frozen):
+    """The question in words. ``settings`` holds those that differ from the task's defaults."""
+
+    backbone: str
+    task: str
+    datasets: dict[str, list[str]]
+    settings: dict[str, Any] = {}
+    seed: int = 0
+
+    def address(self) -> str:
+        """A hash of all of it: two records of one address are two answers to the same question."""
+        return hashlib.sha256(_canonical(self.model_dump()).encode()).hexdigest()[:32]
+
+    def setting(self) -> str:
+        """The column it belongs to: task, data and settings, without backbone and seed.
+
+        >>> Cell(backbone="b", task="retrieval", datasets={"dataset": ["digits"]}, settings={"k": 5}).setting()
+        'retrieval digits k=5'
+        """
+        data = " > ".join(", ".join(names) for names in self.datasets.values())
+        return " ".join([self.task, data, *(f"{name}={value}" for name, value in sorted(self.settings.items()))])
+
+
+class Identity(_Frozen):
+    """What makes an old answer stale when it changes."""
+
+    weights_sha256: str
+    manifests: dict[str, str]
+    protocol_version: int
+    precision: str
+
+    def changes_from(self, old: "Identity") -> list[str]:
+        """What is different, a phrase each; empty when nothing is."""
+        changes = ["weights changed"] * (self.weights_sha256 != old.weights_sha256)
+        for name in sorted(set(self.manifests) | set(old.manifests)):
+            if self.manifests.get(name) != old.manifests.get(name):
+                changes.append(f"dataset {name} changed")
+        if self.protocol_version != old.protocol_version:
+            changes.append(f"protocol version {old.protocol_version} -> {self.protocol_version}")
+        if self.precision != old.precision:
+            changes.append(f"precision {old.precision} -> {self.precision}")
+        return changes
+
+
+class BackboneFacts(_Frozen):
+    """The card's facts; ``baseline`` marks floors (random weights, pixel statistics)."""
+
+    family: str
+    baseline: bool
+    architecture: str
+    parameters: int
+    pretraining_method: str
+    pretraining_data: str
+    licence: str
+    source: str
+    revision: str
+
+
+class Cost(_Frozen):
+    """Measured, so never the same twice. ``flops`` counts one image through the backbone."""
+
+    seconds: float
+    images_per_second: float | None = None
+    peak_memory_mb: float | None = None
+    flops: int | None = None
+
+
+class Provenance(_Frozen):
+    """What reproduces it. ``created`` is UTC, ISO 8601."""
+
+    created: str
+    bob_version: str
+    commit: str
+    python: str
+    packages: dict[str, str]
+    hardware: dict[str, str]
+    command: str
+
+
+class Failure(_Frozen):
+    """Why there is no number."""
+
+    kind: str
+    message: str
+    traceback: str
+
+
+class FileFacts(_Frozen):
+    """What identifies a file beside the record."""
+
+    sha256: str
+    size: int
+
+
+class Record(_Frozen):
+    """One cell's outcome. ``digest`` is the hash of the rest, written by :meth:`to_json`, checked by :meth:`from_json`."""
+
+    key: str
+    status: Literal["done", "failed"]
+    cell: Cell
+    identity: Identity
+    backbone: BackboneFacts
+    headline: str
+    provenance: Provenance
+    scores: list[ScoreRow] = []
+    notes: dict[str, Any] = {}
+    warnings: list[str] = []
+    cost: Cost | None = None
+    error: Failure | None = None
+    files: dict[str, FileFacts] = {}
+    schema_version: Literal[1] = SCHEMA_VERSION
+
+    @field_validator("notes", mode="before")
+    @classmethod
+    def _plain_notes(cls, notes: Any) -> Any:
+        return plain(notes)
+
+    def headline_row(self) -> ScoreRow | None:
+        """The score that boards show, if there is one."""
+        return next((row for row in self.scores if row.metric == self.headline), None)
+
+    def to_json(self) -> str:
+        """The record as it is stored."""
+        body = self.model_dump()
+        return json.dumps({**body, "digest": _digest(body)}, indent=1, allow_nan=False, ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> "Record":
+        """Read it back. Raises ``ValueError`` when it is torn, edited, or of another schema version."""
+        body = json.loads(text)
+        if not isinstance(body, dict):
+            raise ValueError("not a record: no JSON object")
+        if body.get("schema_version") != SCHEMA_VERSION:
+            raise ValueError(f"record of schema version {body.get('schema_version')}; this BoB reads {SCHEMA_VERSION}")
+        if body.pop("digest", None) != _digest(body):
+            raise ValueError("digest does not match: the record was changed after it was written")
+        return cls.model_validate(body)
+
+
+def plain(value: Any) -> Any:
+    """Only JSON's own kinds: arrays become lists, non-finite numbers null, anything else its text.
+
+    >>> plain({"best": float("nan"), 1: (2, 3)})
+    {'best': None, '1': [2, 3]}
+    """
+    if hasattr(value, "tolist"):  # numpy arrays and scalars, without importing numpy
+        value = value.tolist()
+    if isinstance(value, Mapping):
+        return {str(key): plain(each) for key, each in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
+        return [plain(each) for each in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value if value is None or isinstance(value, bool | int | float | str) else str(value)
+
+
+def _canonical(body: Any) -> str:
+    return json.dumps(body, sort_keys=True, ensure_ascii=True, allow_nan=False)
+
+
+def _digest(body: Mapping[str, Any]) -> str:
+    return hashlib.sha256(_canonical(body).encode()).hexdigest()

@@ -1,0 +1,207 @@
+"""The store: a folder a cell, whole or absent; claims that die with their holder; failures kept apart.
+
+    cells/KEY/record.json, outputs.parquet    what is done
+    failures/KEY/TIME-PID.json                attempts that failed
+    claims/KEY.lock                           held (flock) by the process that works on a cell
+    writing/HOST-PID-N/                       on its way into cells/
+    quarantine/                               found damaged: kept to look at, never used
+"""
+
+import hashlib
+import os
+import re
+import shutil
+import socket
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from filelock import FileLock, Timeout
+
+from results.record import FileFacts, Record
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+RECORD, OUTPUTS = "record.json", "outputs.parquet"
+STALE_WRITE_SECONDS = 24 * 3600
+"""A half-written folder of another machine is a leftover after this long; of this machine, when its process is gone."""
+
+_KEY = re.compile(r"[0-9a-f]{8,64}")
+_numbers = count()
+
+
+class Store:
+    """Records in a folder that any number of processes may read and write at once."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = Path(root)
+        self._writing = self.root / "writing"
+        self._clean()
+
+    def commit(self, record: Record, outputs: "pa.Table | None" = None) -> bool:
+        """Add a finished record; False (and nothing changed) when its key is there already.
+
+        Raises ``OSError`` naming the path when it cannot be written; then nothing of it is in the store.
+        """
+        target = self._cell(record.key)
+        if target.exists():
+            return False
+        (self.root / "cells").mkdir(parents=True, exist_ok=True)
+        folder = self._writing / f"{socket.gethostname()}-{os.getpid()}-{next(_numbers)}"
+        folder.mkdir(parents=True)
+        try:
+            files = {} if outputs is None else {OUTPUTS: _write_table(folder / OUTPUTS, outputs)}
+            _write(folder / RECORD, record.model_copy(update={"files": files}).to_json().encode())
+            # The files are on disk; so must be their names, before the folder's own name says that they are whole.
+            _sync(folder)
+            os.rename(folder, target)
+            _sync(target.parent)
+        except FileExistsError:
+            return False
+        except OSError as error:
+            if target.exists():  # renaming onto a folder that is not empty: another was first
+                return False
+            raise OSError(error.errno, f"cannot write record {record.key}: {error.strerror}", str(target)) from error
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+        return True
+
+    def fail(self, record: Record) -> None:
+        """Keep a failed attempt. It does not stand in the way of the next."""
+        folder = self.root / "failures" / _checked(record.key)
+        folder.mkdir(parents=True, exist_ok=True)
+        name = f"{time.time_ns()}-{os.getpid()}.json"
+        _write(folder / f".{name}", record.to_json().encode())
+        os.rename(folder / f".{name}", folder / name)
+
+    def get(self, key: str) -> Record | None:
+        """The record of a key, or None. A damaged one is moved to quarantine with a warning, and is None."""
+        folder = self._cell(key)
+        try:
+            record = Record.from_json((folder / RECORD).read_bytes())
+            if record.key != key:
+                raise ValueError(f"is the record of {record.key}")
+            for name, facts in record.files.items():
+                if (folder / name).stat().st_size != facts.size:
+                    raise ValueError(f"{name} is not {facts.size} bytes long")
+        except (ValueError, OSError) as error:
+            if folder.exists():
+                self._quarantine(folder, error)
+            return None
+        return record
+
+    def records(self) -> list[Record]:
+        """Everything done, by key."""
+        found = (self.get(folder.name) for folder in _listing(self.root / "cells") if _KEY.fullmatch(folder.name))
+        return [record for record in found if record is not None]
+
+    def failures(self) -> list[Record]:
+        """The latest failed attempt of each key that has no finished record."""
+        latest = []
+        for folder in _listing(self.root / "failures"):
+            attempts = [path for path in _listing(folder) if not path.name.startswith(".")]
+            if attempts and not self._cell(folder.name).exists():
+                with suppress(ValueError):  # an attempt torn by a crash tells nothing
+                    latest.append(Record.from_json(attempts[-1].read_bytes()))
+        return latest
+
+    def outputs(self, key: str) -> "pa.Table":
+        """What happened to each item. Raises ``FileNotFoundError`` where the record has none, ``ValueError`` when damaged."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        record = self.get(key)
+        if record is None or OUTPUTS not in record.files:
+            raise FileNotFoundError(f"no outputs of cell {key} in {self.root}")
+        data = (self._cell(key) / OUTPUTS).read_bytes()
+        if hashlib.sha256(data).hexdigest() != record.files[OUTPUTS].sha256:
+            error = ValueError(f"{self._cell(key) / OUTPUTS} was changed after it was written; run the cell again")
+            self._quarantine(self._cell(key), error)
+            raise error
+        return pq.read_table(pa.BufferReader(data))
+
+    @contextmanager
+    def claim(self, key: str) -> Iterator[bool]:
+        """Whether this process may work on a cell. The kernel frees the claim of a process that dies."""
+        folder = self.root / "claims"
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / f"{_checked(key)}.lock", timeout=0)
+        try:
+            lock.acquire()
+        except Timeout:
+            yield False
+            return
+        try:
+            yield True
+        finally:
+            lock.release()
+
+    def _cell(self, key: str) -> Path:
+        return self.root / "cells" / _checked(key)
+
+    def _quarantine(self, folder: Path, error: Exception) -> None:
+        target = self.root / "quarantine" / f"{folder.name}-{time.time_ns()}"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with suppress(OSError):  # another process found it first
+            os.rename(folder, target)
+            warnings.warn(f"damaged record {folder.name} moved to {target}: {error}", stacklevel=3)
+
+    def _clean(self) -> None:
+        """Remove what processes that are gone were writing."""
+        for folder in _listing(self._writing):
+            host, pid, _ = folder.name.rsplit("-", 2)
+            with suppress(OSError):
+                old = time.time() - folder.stat().st_mtime > STALE_WRITE_SECONDS
+                if old or (host == socket.gethostname() and not _alive(int(pid))):
+                    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _checked(key: str) -> str:
+    """Keys are the only names that become paths, and they are hexadecimal."""
+    if not _KEY.fullmatch(key):
+        raise ValueError(f"{key!r:.80} is no key: keys are 8 to 64 hexadecimal digits")
+    return key
+
+
+def _write(path: Path, data: bytes) -> FileFacts:
+    with path.open("xb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    return FileFacts(sha256=hashlib.sha256(data).hexdigest(), size=len(data))
+
+
+def _write_table(path: Path, table: "pa.Table") -> FileFacts:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    buffer = pa.BufferOutputStream()
+    pq.write_table(table, buffer, compression="zstd")
+    return _write(path, buffer.getvalue().to_pybytes())
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _listing(folder: Path) -> list[Path]:
+    return sorted(folder.iterdir()) if folder.is_dir() else []
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
