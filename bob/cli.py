@@ -10,7 +10,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from enum import StrEnum
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -105,7 +104,7 @@ def run_command(asked: Asked, options: RunOptions) -> None:
             progress.say(f"stopped by {stop}: everything finished is kept; the same command goes on from here")
             raise typer.Exit(EXIT_REQUEUE) from None
     keys = {cell.key for cell in cells}
-    _show_board([each for each in Store(options.store).records() if each.key in keys], PAGE)
+    _show_board([each for each in _everything(Store(options.store)) if each.key in keys], PAGE)
     counts = f"{summary.computed} cells computed, {summary.found} found done, {summary.refused} not applicable"
     typer.echo(f"{counts}, {len(summary.failures)} failed")
     for line in summary.failures:
@@ -168,9 +167,10 @@ def leaderboard_command(
     ] = False,
 ) -> None:
     """The board of everything in the store."""
+    from results.formats import renderer
     from results.store import Store
 
-    text = _render(_board(Store(options.store).records(), not without_cost), format)
+    text = renderer(format.value)(_board(_everything(Store(options.store)), not without_cost))
     if out is None:
         typer.echo(text)
     else:
@@ -241,6 +241,10 @@ def _extractor(options: RunOptions, progress: "Progress") -> "Extractor":
         )
 
 
+def _everything(store: "Store") -> "list[Record]":
+    return [*store.records(), *store.failures()]
+
+
 def _board(records: "Sequence[Record]", include_cost: bool = True) -> "Board":
     from results.board import board
 
@@ -248,19 +252,14 @@ def _board(records: "Sequence[Record]", include_cost: bool = True) -> "Board":
     return board(records, versions, include_cost=include_cost)
 
 
-def _render(board: "Board", format: Format) -> str:
-    """A format is a module of ``results.formats`` of that name with a function ``render``."""
-    render = import_module(f"results.formats.{format.value}").render
-    return str(render(board))
-
-
 def _show_board(records: "Sequence[Record]", page: Path) -> None:
+    from results.formats import renderer
     from results.terminal import print_board
 
     board = _board(records)
     print_board(board)
     page.parent.mkdir(parents=True, exist_ok=True)
-    page.write_text(_render(board, Format.HTML), encoding="utf-8")
+    page.write_text(renderer(Format.HTML.value)(board), encoding="utf-8")
     typer.echo(f"the same board as a page: {page}")
 
 

@@ -73,10 +73,15 @@ def board(
     leaves measured times out, so that the same results give the same board.
     """
     current, superseded = _newest(records)
-    stale = {r.key for r in current if (protocol_versions or {}).get(r.cell.task, r.identity.protocol_version) != r.identity.protocol_version}  # fmt: skip # noqa: E501
+    versions = protocol_versions or {}
+    stale = {
+        r.key for r in current if versions.get(r.cell.task, r.identity.protocol_version) != r.identity.protocol_version
+    }
     settings = sorted({record.cell.setting() for record in current})
     backbones = sorted({record.cell.backbone for record in current})
-    grid = {(b, s): [r for r in current if (r.cell.backbone, r.cell.setting()) == (b, s)] for b in backbones for s in settings}  # fmt: skip # noqa: E501
+    grid: dict[tuple[str, str], list[Record]] = {(name, setting): [] for name in backbones for setting in settings}
+    for record in current:
+        grid[record.cell.backbone, record.cell.setting()].append(record)
     columns = tuple(_column(setting, [r for b in backbones for r in grid[b, setting]]) for setting in settings)
     entries = {place: _entry(cell, stale) for place, cell in grid.items()}
     z, rank = _aggregate(backbones, columns, entries)

@@ -11,5 +11,7 @@ def visible(text: str, longest: int = LONGEST) -> str:
     >>> visible("a\\nb")
     'a·b'
     """
-    shown = "".join("·" if unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl", "Zp") else c for c in text[: 4 * longest])
+    shown = "".join(
+        "·" if unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl", "Zp") else c for c in text[: 4 * longest]
+    )
     return shown if len(shown) <= longest and len(text) <= 4 * longest else shown[: longest - 1] + "…"

@@ -1,10 +1,10 @@
 """The store: a folder a cell, whole or absent; claims that die with their holder; failures kept apart.
 
-    cells/KEY/record.json, outputs.parquet    what is done
-    failures/KEY/TIME-PID.json                attempts that failed
-    claims/KEY.lock                           held (flock) by the process that works on a cell
-    writing/HOST-PID-N/                       on its way into cells/
-    quarantine/                               found damaged: kept to look at, never used
+cells/KEY/record.json, outputs.parquet    what is done
+failures/KEY/TIME-PID.json                attempts that failed
+claims/KEY.lock                           held (flock) by the process that works on a cell
+writing/HOST-PID-N/                       on its way into cells/
+quarantine/                               found damaged: kept to look at, never used
 """
 
 import hashlib

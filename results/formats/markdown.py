@@ -14,9 +14,7 @@ def render(board: Board) -> str:
     if not board.rows:
         return words.EMPTY
     titles = [*words.headers(board), *map(words.title, board.columns)]
-    rows = [
-        [*words.leading(row, board), *map(words.entry, row.entries, board.columns)] for row in board.rows
-    ]
+    rows = [[*words.leading(row, board), *map(words.entry, row.entries, board.columns)] for row in board.rows]
     lines = [_line(titles), _line(["---"] + ["---:"] * (len(titles) - 1), escape=False), *map(_line, rows)]
     remarks = [f"- {visible(remark, 200).translate(_SPECIAL)}" for remark in board.remarks]
     return "\n".join([*lines, "", words.LEGEND.replace("*", "\\*"), *([""] if remarks else []), *remarks])
