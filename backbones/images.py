@@ -7,7 +7,8 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 import torch
 from jaxtyping import UInt8
-from PIL import Image
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 from torchvision.io import ImageReadMode, decode_jpeg, decode_png
 
@@ -72,7 +73,8 @@ def decode(data: bytes) -> UInt8[Tensor, "3 height width"]:
             frame = _jpeg_frame(data)
             if frame is not None:
                 _check_size(*frame)
-                return decode_jpeg(_tensor_of(data), ImageReadMode.RGB)
+                pixels: Tensor = decode_jpeg(_tensor_of(data), ImageReadMode.RGB)
+                return pixels
         return _decode_with_pillow(data)
     except UnreadableImage:
         raise
@@ -137,7 +139,7 @@ def _open(data: bytes) -> Image.Image:
         raise UnreadableImage("is an HTML page, not an image")
     try:
         return Image.open(io.BytesIO(data))
-    except Image.UnidentifiedImageError:
+    except UnidentifiedImageError:
         raise UnreadableImage(f"is in no known image format (it begins with {data[:8]!r})") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise UnreadableImage(f"is too large: {error}; at most {PIXEL_CAP:,} pixels are decoded") from None
@@ -168,7 +170,7 @@ def _sixteen_bit_png(data: bytes) -> Image.Image:
     return _from_16_bits(decode_png(_tensor_of(data), ImageReadMode.UNCHANGED).numpy().astype(np.int64), "I;16")
 
 
-def _from_16_bits(values: np.ndarray, mode: str) -> Image.Image:  # type: ignore[type-arg]
+def _from_16_bits(values: NDArray[np.int64], mode: str) -> Image.Image:
     """(channels, height, width) of 1 to 4 channels, grey or RGB with or without alpha, each in [0, 65535]."""
     if mode == "F" or values.min() < 0 or values.max() > 65535:
         raise UnreadableImage(f"has {mode!r} pixels (32 bits), whose range is not defined; save it with 8 or 16 bits")

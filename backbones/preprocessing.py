@@ -43,7 +43,8 @@ def fast_transform(preprocess: Preprocess) -> Fit:
         if preprocess.crop == "center":
             image = v2.functional.center_crop(image, _trimmed(*image.shape[-2:]))
         resized = _resize(image, _resized(image.shape[-2:], preprocess), preprocess)
-        return v2.functional.center_crop(resized, [height, width])
+        cropped: Tensor = v2.functional.center_crop(resized, [height, width])
+        return cropped
 
     return fit
 

@@ -1,0 +1,207 @@
+"""Features: extract once, evaluate many. Images in, a read-only (n, dim) matrix out, from the cache if it is there."""
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backbones.base import Backbone, resolve_device
+from backbones.feature_cache import Building, FeatureCache, Layout, block_rows
+from backbones.feature_checks import check_finite, is_collapsed
+from backbones.feature_run import FeatureRun
+from backbones.images import Images
+from backbones.inference import Layer, call_of
+
+FEATURES_VERSION = 1
+"""Part of every cache key: raise it when a change to decoding, preprocessing or extraction changes features."""
+
+Progress = Callable[[str, int, int], None]
+"""``progress(what, done, total)``, in images."""
+
+
+def usable_cores() -> int:
+    """The cores this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@dataclass(frozen=True)
+class ExtractSettings:
+    """Execution fields: how features are made and kept. ``batch_size`` None chooses one by device.
+
+    ``precision`` other than float32 is autocast; ``storage`` float16 halves the files.
+    """
+
+    cache: Path
+    device: str = "auto"
+    workers: int = field(default_factory=usable_cores)
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    storage: Literal["float32", "float16"] = "float32"
+    batch_size: int | None = None
+
+
+@dataclass(frozen=True)
+class FeatureFacts:
+    """How one matrix came to be. Speed is that of the run which computed it, also when it now came from the cache.
+
+    ``images_per_second`` and ``seconds`` cover reading, decoding, preprocessing, the model and writing.
+    ``decoding`` is ``fast`` where it was found within tolerance of the library's PIL transform, else ``pil``.
+    """
+
+    images_per_second: float
+    seconds: float
+    dim: int
+    storage: str
+    precision: str
+    batch_size: int
+    decoding: Literal["fast", "pil"]
+    folded: bool
+    collapsed: bool
+    warnings: tuple[str, ...]
+    from_cache: bool = False
+
+
+class Extractor:
+    """Computes features at most once, over all processes that share a cache. ``used`` lists the facts of every call."""
+
+    def __init__(self, settings: ExtractSettings, progress: Progress | None = None) -> None:
+        self.settings, self.progress = settings, progress
+        self.cache = FeatureCache(settings.cache / "features")
+        self.used: list[FeatureFacts] = []
+
+    def __call__(self, backbone: Backbone, images: Images, layer: Layer = "pooled") -> NDArray[Any]:
+        """The (n, dim) features, read-only and memory-mapped.
+
+        Raises ``TypeError`` or ``ValueError`` where outputs break the contract, ``FloatingPointError`` for NaN,
+        ``UnreadableImage`` naming an image, ``OSError`` naming the file when the disk is full.
+        """
+        call_of(backbone, layer)
+        if len(images) == 0:
+            raise ValueError(f"there are no images to extract features of {backbone.card.name} from")
+        made_of = self._made_of(backbone, images, layer)
+        key = _key(made_of)
+        with self.cache.locked(key):
+            found = self.cache.open(key)
+            if found is None:
+                computed = self._compute(key, made_of, backbone, images, layer)
+                matrix, facts = self._reopened(key), replace(computed, from_cache=False)
+            else:
+                matrix, facts = found[0], _facts(found[1])
+        self.used.append(facts)
+        return matrix
+
+    def facts(self, backbone: Backbone, images: Images, layer: Layer = "pooled") -> FeatureFacts | None:
+        """What is known of features in the cache; None when they are not there."""
+        key = _key(self._made_of(backbone, images, layer))
+        with self.cache.locked(key):
+            found = self.cache.open(key)
+        return None if found is None else _facts(found[1])
+
+    def _made_of(self, backbone: Backbone, images: Images, layer: Layer) -> dict[str, Any]:
+        """All that decides the numbers in a matrix. How fast they are computed does not."""
+        return {
+            "version": FEATURES_VERSION,
+            "weights": backbone.card.weights_sha256,
+            "architecture": backbone.card.architecture,
+            "library": backbone.card.source,
+            "preprocess": json.loads(json.dumps(asdict(backbone.preprocess))),
+            "images": images.identity,
+            "layer": layer,
+            "precision": self.settings.precision,
+            "storage": self.settings.storage,
+        }
+
+    def _compute(
+        self, key: str, made_of: dict[str, Any], backbone: Backbone, images: Images, layer: Layer
+    ) -> FeatureFacts:
+        building = self.cache.build(key)
+        started = time.perf_counter()
+        try:
+            run, computed = self._fill(building, backbone, images, layer)
+        except (FloatingPointError, TypeError, ValueError):
+            self.cache.discard(building)  # what broke the contract once may have done so before, unseen
+            raise
+        assert building.layout is not None
+        seconds = time.perf_counter() - started
+        collapsed = is_collapsed(building.blocks(building.layout))
+        warnings = [*run.notes, *([f"collapsed: {backbone.card.name} gives every image the same features"] * collapsed)]
+        facts = FeatureFacts(
+            images_per_second=computed / seconds,
+            seconds=seconds,
+            dim=building.layout.dim,
+            storage=self.settings.storage,
+            precision=self.settings.precision,
+            batch_size=run.batch_size,
+            decoding=run.decoding,
+            folded=run.frozen.folded,
+            collapsed=collapsed,
+            warnings=tuple(warnings),
+        )
+        self.cache.finish(key, building, made_of, asdict(facts))
+        return facts
+
+    def _fill(self, building: Building, backbone: Backbone, images: Images, layer: Layer) -> tuple[FeatureRun, int]:
+        """Write every block that is not there yet; also returns how many images were put through the model."""
+        device, per_block = resolve_device(self.settings.device), block_rows(len(images))
+        blocks = [range(start, min(len(images), start + per_block)) for start in range(0, len(images), per_block)]
+        missing = [index for index in range(len(blocks)) if index not in building.checksums]
+        done = len(images) - sum(len(blocks[index]) for index in missing)
+        with FeatureRun(
+            backbone, images, layer, device, self.settings.workers, self.settings.precision, self.settings.batch_size
+        ) as run:
+            rows = [row for index in missing for row in blocks[index]]
+            batches = self._reported(run.outputs(rows), backbone.card.name, done, len(images))
+            for index, values in zip(
+                missing, _regroup(batches, [len(blocks[index]) for index in missing]), strict=True
+            ):
+                stored = values.astype(self.settings.storage)
+                check_finite(stored, images.names[blocks[index].start : blocks[index].stop], backbone.card.name)
+                layout = Layout(len(images), stored.shape[1], stored.dtype.str, per_block)
+                building.write(layout, index, stored)
+        return run, len(rows)
+
+    def _reported(
+        self, batches: Iterator[NDArray[np.float32]], name: str, done: int, total: int
+    ) -> Iterator[NDArray[np.float32]]:
+        for batch in batches:
+            done += len(batch)
+            if self.progress is not None:
+                self.progress(name, done, total)
+            yield batch
+
+    def _reopened(self, key: str) -> NDArray[Any]:
+        found = self.cache.open(key)
+        if found is None:
+            raise OSError(f"{self.cache.path(key)} was damaged while it was written; run again")
+        return found[0]
+
+
+def _regroup(batches: Iterator[NDArray[np.float32]], sizes: list[int]) -> Iterator[NDArray[np.float32]]:
+    """The rows of the batches in blocks of these sizes; never more than a block and a batch are held."""
+    rest: NDArray[np.float32] | None = None
+    for size in sizes:
+        block: NDArray[np.float32] | None = None
+        filled = 0
+        while filled < size:
+            batch = next(batches) if rest is None else rest
+            block = np.empty((size, batch.shape[1]), np.float32) if block is None else block
+            taken = batch[: size - filled]
+            block[filled : filled + len(taken)] = taken
+            filled += len(taken)
+            rest = batch[len(taken) :] if len(taken) < len(batch) else None
+        assert block is not None
+        yield block
+
+
+def _key(made_of: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()
+
+
+def _facts(kept: dict[str, Any]) -> FeatureFacts:
+    return FeatureFacts(**{**kept, "warnings": tuple(kept["warnings"]), "from_cache": True})
