@@ -1,13 +1,16 @@
 """huggingface:ID[@revision][#config][?label=COLUMN] - image sets of the Hugging Face hub, read undecoded."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from tasks.datasets.assembly import Found, assemble
 from tasks.datasets.base import Dataset, OpenOptions
 from tasks.datasets.class_folders import SPLIT_NAMES
+from tasks.datasets.folder_source import stamp_of
 from tasks.datasets.manifest import Item
 from tasks.datasets.references import parse
 
@@ -69,8 +72,12 @@ class HubFiles:
         return ()
 
     def stamp(self, name: str) -> str:
-        """Empty: nothing is remembered."""
-        return ""
+        """The stamp of the table's Arrow files; empty where it has none."""
+        return self._stamps[name.partition("/")[0]]
+
+    @cached_property
+    def _stamps(self) -> dict[str, str]:
+        return {split: _stamp([file["filename"] for file in table.cache_files]) for split, table in self.tables.items()}
 
     def read(self, name: str) -> bytes:
         """The encoded bytes of one row."""
@@ -78,6 +85,15 @@ class HubFiles:
         cell = self.tables[split][int(row)][self.image]
         data: bytes = cell["bytes"] if cell["bytes"] is not None else Path(cell["path"]).read_bytes()
         return data
+
+
+def _stamp(files: Sequence[str]) -> str:
+    """One stamp of several files: a hash of theirs, and the newest of their times (see ``stamp_of``)."""
+    stamps = [stamp_of(Path(file)) for file in files]
+    if not stamps:
+        return ""
+    newest = max(int(time) for stamp in stamps for time in stamp.split(":")[1:3])
+    return f"{hashlib.sha256(' '.join(stamps).encode()).hexdigest()[:16]}:{newest}:{newest}"
 
 
 def _columns(features: Mapping[str, Any], wanted: str, reference: str, library: Any) -> tuple[str, str]:

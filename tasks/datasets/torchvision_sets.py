@@ -10,6 +10,7 @@ import numpy as np
 from backbones.plugins import unknown
 from tasks.datasets.assembly import Found, assemble
 from tasks.datasets.base import Dataset, OpenOptions
+from tasks.datasets.folder_source import stamp_of
 from tasks.datasets.lossless_png import encode_png
 from tasks.datasets.manifest import Item
 
@@ -20,7 +21,9 @@ THREE = {**TRAIN_TEST, "val": {"split": "val"}}
 
 @dataclass(frozen=True)
 class Known:
-    """A class of torchvision: the arguments of each split, the files it looks for, whether it hands out file bytes.
+    """A class of torchvision: the arguments of each split, the files it looks for, whether it takes a loader.
+
+    With a loader it hands out paths, so files keep their bytes; without, pixels, which become PNG files.
 
     ``classes`` counts them where torchvision has no names for them; they are then called by number.
     """
@@ -95,13 +98,14 @@ class LibraryFiles:
         return ()
 
     def stamp(self, name: str) -> str:
-        """Empty: the library does not say which file an item comes from, so nothing is remembered."""
-        return ""
+        """The stamp of the item's own file; empty where the library hands out pixels and names no file."""
+        image = self._item(name)[0]
+        return stamp_of(Path(image)) if isinstance(image, str) else ""
 
     def read(self, name: str) -> bytes:
         """The encoded bytes of one item."""
         image = self._item(name)[0]
-        return image if isinstance(image, bytes) else encode_png(_pixels(image))
+        return Path(image).read_bytes() if isinstance(image, str) else encode_png(_pixels(image))
 
     def labelled(self, split: str) -> Sequence[tuple[str, int]]:
         """Each file of a split with its label."""
@@ -134,7 +138,7 @@ def _load(name: str, known: Known, root: Path, download: bool) -> dict[str, Any]
     import torchvision.datasets
 
     library = getattr(torchvision.datasets, name)
-    loader = {"loader": _file_bytes} if known.has_loader else {}
+    loader = {"loader": str} if known.has_loader else {}
     return {
         split: library(root=str(root), download=download, **arguments, **loader)
         for split, arguments in known.splits.items()
@@ -143,10 +147,6 @@ def _load(name: str, known: Known, root: Path, download: bool) -> dict[str, Any]
 
 def _class_names(known: Known, part: Any) -> tuple[str, ...]:
     return tuple(map(str, range(known.classes))) if known.classes else tuple(map(str, part.classes))
-
-
-def _file_bytes(path: str) -> bytes:
-    return Path(path).read_bytes()
 
 
 def _pixels(image: Any) -> Any:

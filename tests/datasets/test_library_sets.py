@@ -11,6 +11,7 @@ import torchvision
 from PIL import Image
 
 from tasks.catalogue import open_dataset
+from tasks.datasets import content_hashes
 
 
 def write_mnist(root):
@@ -43,6 +44,11 @@ def test_file_backed_sets_keep_their_bytes(tmp_path, options, make_tree):
     dataset = open_dataset("torchvision:EuroSAT", options)
     assert dataset.classes == ("Forest", "River")
     assert dataset.splits["all"].images.read(1) == (root / "River" / "b.png").read_bytes()
+    (root / "River" / "b.png").write_bytes((root / "Forest" / "a.png").read_bytes())
+    assert open_dataset("torchvision:EuroSAT", options).manifest_sha256 != dataset.manifest_sha256
+    (root / "River" / "b.png").write_bytes(b"")
+    with pytest.raises(ValueError, match="1 of 2 images cannot be read"):
+        open_dataset("torchvision:EuroSAT", options)
 
 
 def test_without_a_network_the_error_names_the_files_and_the_place(options, monkeypatch):
@@ -70,6 +76,7 @@ class HubLabel:
 
 
 class HubTable(list):
+    cache_files = ()
     features = {"picture": HubImage(), "animal": HubLabel()}  # noqa: RUF012
 
     def __getitem__(self, key):
@@ -116,3 +123,18 @@ def test_hub_without_network_or_library(options, monkeypatch):
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(ImportError, match=r"battle-of-the-backbones\[huggingface\]"):
         open_dataset("huggingface:me/pets", options)
+
+
+def test_hub_tables_on_disk_are_hashed_once_until_their_files_change(options, monkeypatch, tmp_path, make_png):
+    monkeypatch.setattr(content_hashes, "SETTLED_SECONDS", 0.0)
+    arrow = tmp_path / "table.arrow"
+    arrow.write_bytes(b"first")
+    rows = [{"picture": {"bytes": make_png(0), "path": None}, "animal": 1}]
+    table = HubTable(rows)
+    table.cache_files = [{"filename": str(arrow)}]
+    hub(monkeypatch, lambda *arguments, **keywords: {"train": table})
+    first = open_dataset("huggingface:me/pets", options)
+    rows[0]["picture"]["bytes"] = make_png(1)  # the table's file says nothing changed, so nothing is read
+    assert open_dataset("huggingface:me/pets", options).manifest_sha256 == first.manifest_sha256
+    arrow.write_bytes(b"second")
+    assert open_dataset("huggingface:me/pets", options).manifest_sha256 != first.manifest_sha256
