@@ -1,0 +1,105 @@
+"""A linear probe: L2-regularised logistic regression on frozen features, its strength chosen on val."""
+
+from collections.abc import Iterator, Mapping
+from typing import ClassVar, Literal, Self
+
+import numpy as np
+from pydantic import ConfigDict, Field, model_validator
+from pydantic.dataclasses import dataclass
+
+from backbones.base import Backbone
+from tasks.base import Data, Extract, Note, Outputs, Score, Task
+from tasks.classification.parts import is_seeded, learning_refusal, partition_notes
+from tasks.classification.probe import Choice, Features, Labels, Probe, choose, fit
+from tasks.classification.report import report
+from tasks.datasets.base import Dataset
+from tasks.datasets.partition import partition
+from tasks.features import collapse_notes, features_of
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class ProbeSettings:
+    """How a probe is fitted. The grid is ``strengths`` values, equally spaced in their logarithm, both ends included.
+
+    A strength l weighs mean loss against l/2 ||W||^2 (scikit-learn's C is 1 / (l n)); features are z-scored first.
+    ``tolerance`` bounds the largest entry of the gradient.
+    """
+
+    strengths: int = Field(default=20, ge=1, le=200)
+    weakest: float = Field(default=1e-4, gt=0)
+    strongest: float = Field(default=10.0, gt=0)
+    tolerance: float = Field(default=1e-5, gt=0, le=1e-2)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.weakest > self.strongest:
+            raise ValueError(f"weakest ({self.weakest}) is above strongest ({self.strongest})")
+        return self
+
+    def grid(self) -> list[float]:
+        """The strengths, weakest first."""
+        return [float(value) for value in np.geomspace(self.weakest, self.strongest, self.strengths)]
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class LinearProbe(ProbeSettings, Task):
+    """top1, top5, mean_per_class, nll, ece of a probe chosen on val by top-1, refitted on train and val, tested once.
+
+    Equal top-1 is decided by the lower val loss, then by the stronger regularisation.
+    """
+
+    name: ClassVar[str] = "classification.linear"
+    protocol_version: ClassVar[int] = 1
+    headline: ClassVar[str] = "top1"
+    roles: ClassVar[Mapping[str, Literal["one", "many"]]] = {"dataset": "one"}
+
+    def uses_seed(self, data: Data) -> bool:
+        """Only where the seed decides which images are val."""
+        return is_seeded(data["dataset"][0])
+
+    def refusal(self, backbone: Backbone, data: Data) -> str | None:
+        """A dataset without parts, or of a single class."""
+        return learning_refusal(data["dataset"][0])
+
+    def run(self, backbone: Backbone, data: Data, extract: Extract, seed: int) -> Iterator[Score | Outputs | Note]:
+        """Choose, refit, test."""
+        dataset = data["dataset"][0]
+        parts = partition(dataset, seed)
+        yield from partition_notes(parts)
+        probe, notes = train_probe(self, backbone, dataset, extract, seed)
+        yield from notes
+        logits = probe.logits(features_of(backbone, parts.test, extract))
+        yield from report(logits, parts.test.labels, parts.test.names)
+
+
+def train_probe(
+    settings: ProbeSettings, backbone: Backbone, dataset: Dataset, extract: Extract, seed: int
+) -> tuple[Probe, list[Note]]:
+    """A probe over the dataset's classes that has seen its train and val parts, and what the record must say of it."""
+    if why := learning_refusal(dataset):
+        raise ValueError(why)
+    parts = partition(dataset, seed)
+    train = features_of(backbone, parts.train, extract), parts.train.labels
+    val = features_of(backbone, parts.val, extract), parts.val.labels
+    choice = choose(train, val, len(dataset.classes), settings.grid(), settings.tolerance)
+    features, labels = np.concatenate([train[0], val[0]]), np.concatenate([train[1], val[1]])
+    notes = [*collapse_notes(train[0], "train"), *_choice_notes(choice, settings)]
+    probe = _refit(choice, features, labels, len(dataset.classes), settings)
+    if not bool(probe.solution.converged.all()):
+        reached = float(probe.solution.gradient_norm[0])
+        notes.append(Note("not_converged", f"largest gradient entry {reached:.1e} after the last iteration", True))
+    return probe, notes
+
+
+def _refit(choice: Choice, features: Features, labels: Labels, classes: int, settings: ProbeSettings) -> Probe:
+    return fit(features, labels, classes, choice.strength, settings.tolerance, choice.start)
+
+
+def _choice_notes(choice: Choice, settings: ProbeSettings) -> Iterator[Note]:
+    yield Note("strength", choice.strength)
+    yield Note("val_top1", dict(zip([f"{value:.3g}" for value in settings.grid()], choice.accuracy, strict=True)))
+    if choice.edge:
+        yield Note("strength_at_edge", f"the best strength, {choice.strength:.3g}, is at the edge of the grid", True)
+
+
+TASKS = {"classification.linear": LinearProbe}
