@@ -1,0 +1,44 @@
+"""Dense maps as the contract wants them: one a stride, a side the image's over the stride, rounded up."""
+
+import math
+from collections.abc import Iterable
+
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+Map = Float[Tensor, "batch channels map_height map_width"]
+
+
+def fit_to_stride(features: Map, stride: int, image_size: tuple[int, int]) -> Map:
+    """Resize bilinearly where an architecture rounds down (unpadded stems, floored pooling): by a cell or two."""
+    size = (math.ceil(image_size[0] / stride), math.ceil(image_size[1] / stride))
+    if features.shape[-2:] == size:
+        return features
+    return interpolate(features, size=size, mode="bilinear", antialias=False)
+
+
+def deepest_by_stride(maps: Iterable[Map], image_size: tuple[int, int]) -> dict[int, Map]:
+    """Key maps given in depth order by stride, a power of two; of several with one stride the last stays."""
+    found = {nearest_stride((each.shape[-2], each.shape[-1]), image_size): each for each in maps}
+    return {stride: fit_to_stride(found[stride], stride, image_size) for stride in sorted(found)}
+
+
+def nearest_stride(map_size: tuple[int, int], image_size: tuple[int, int]) -> int:
+    """The power of two (the smallest of equals) whose rounded-up map is nearest in size.
+
+    >>> nearest_stride((3, 3), (65, 65)), nearest_stride((13, 13), (224, 224))
+    (32, 16)
+    """
+
+    def distance(stride: int) -> int:
+        return sum(abs(math.ceil(side / stride) - cells) for side, cells in zip(image_size, map_size, strict=True))
+
+    return min((1 << power for power in range(8)), key=distance)
+
+
+def tokens_to_map(tokens: Float[Tensor, "batch tokens channels"], grid: tuple[int, int]) -> Map:
+    """The last ``height x width`` tokens, row by row; class and register tokens come first and are left out."""
+    height, width = grid
+    last = tokens[:, -height * width :].transpose(1, 2)
+    return last.reshape(*last.shape[:2], height, width)

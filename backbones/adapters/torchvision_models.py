@@ -1,0 +1,230 @@
+"""Any pretrained classifier of torchvision: ``torchvision:resnet50.IMAGENET1K_V2`` (a model with its weights' name)."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+import torchvision
+from jaxtyping import Float
+from torch import Tensor, nn
+from torchvision import models
+
+from backbones.adapters.depth import by_block
+from backbones.adapters.imagenet import wordnet_ids
+from backbones.adapters.maps import deepest_by_stride, fit_to_stride, tokens_to_map
+from backbones.base import Backbone, Card, Preprocess
+from backbones.places import Places
+from backbones.plugins import unknown
+from backbones.weights import weights_sha256
+
+SOURCE = f"torchvision {torchvision.__version__}"
+
+INCEPTION = {"aux_logits": False, "transform_input": True, "init_weights": False}
+ARGUMENTS: dict[str, dict[str, Any]] = {"googlenet": INCEPTION, "inception_v3": INCEPTION}
+"""The trunk alone: auxiliary classifiers take part in training only. Their weights expect a rescaled input."""
+
+
+class _ReachedHeadError(Exception):
+    """The head's input is known: the rest of the forward pass is not needed."""
+
+
+class TorchvisionBackbone(Backbone):
+    """A torchvision classifier; its embedding is what goes into its last layer with weights.
+
+    Where that layer is a convolution (SqueezeNet), its input is averaged over positions.
+    """
+
+    def __init__(self, model: nn.Module, card: Card, preprocess: Preprocess) -> None:
+        super().__init__()
+        self.model, self.card, self.preprocess = model, card, preprocess
+        self.eval()
+
+    def embed(self, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch dim"]:
+        """The classifier's input."""
+        reached: list[Tensor] = []
+        self._run_to_head(images, reached)
+        return reached[-1].mean((2, 3)) if reached[-1].ndim == 4 else reached[-1]
+
+    def feature_maps(
+        self, images: Float[Tensor, "batch 3 height width"]
+    ) -> dict[int, Float[Tensor, "batch channels map_height map_width"]]:
+        """The last map of every stride among the stages; the tokens of a vision transformer as one map."""
+        size = (images.shape[-2], images.shape[-1])
+        if isinstance(self.model, models.VisionTransformer):
+            stride = self.model.patch_size
+            tokens = self._outputs([self.model.encoder.ln], images)[0]
+            grid = (size[0] // stride, size[1] // stride)
+            return {stride: fit_to_stride(tokens_to_map(tokens, grid), stride, size)}
+        if isinstance(self.model, models.SwinTransformer):
+            channels_last = self._outputs(list(self.model.features), images)
+            return deepest_by_stride((each.permute(0, 3, 1, 2) for each in channels_last), size)
+        maps = self._outputs(list(_stages(self.model)), images)
+        return deepest_by_stride((each for each in maps if each.ndim == 4), size)
+
+    def layers(self) -> list[tuple[str, list[nn.Parameter]]]:
+        """One group a block, in the order the model registers them, head left out."""
+        return by_block(self.model, _head(self.model))
+
+    def _run_to_head(self, images: Tensor, reached: list[Tensor]) -> None:
+        def stop(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            reached.append(inputs[0])
+            raise _ReachedHeadError
+
+        handle = _head(self.model).register_forward_pre_hook(stop)
+        try:
+            self.model(images)
+        except _ReachedHeadError:
+            pass
+        finally:
+            handle.remove()
+
+    def _outputs(self, modules: list[nn.Module], images: Tensor) -> list[Tensor]:
+        found: list[Tensor] = []
+
+        def keep(module: nn.Module, inputs: tuple[Tensor, ...], output: Any) -> None:
+            if isinstance(output, Tensor):
+                found.append(output)
+
+        handles = [module.register_forward_hook(keep) for module in modules]
+        try:
+            self._run_to_head(images, [])
+        finally:
+            for handle in handles:
+                handle.remove()
+        return found
+
+
+class TorchvisionClassifier(TorchvisionBackbone):
+    """A torchvision model with the head its weights came with."""
+
+    def __init__(self, model: nn.Module, card: Card, preprocess: Preprocess, classes: tuple[str, ...]) -> None:
+        super().__init__(model, card, preprocess)
+        self.classes = classes
+
+    def classify(self, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch classes"]:
+        """The model's own output."""
+        logits: Tensor = self.model(images)
+        return logits
+
+
+def load(reference: str, places: Places) -> Backbone:
+    """Load a model with its pretrained weights, from torch's cache or the network.
+
+    Without a weights' name torchvision's default of today is meant; the card names it in full.
+    Raises ``ValueError`` for a name torchvision does not know, ``OSError`` where the weights cannot be had.
+    """
+    architecture, weights = _find(reference)
+    try:
+        # First as plain tensors, its hash checked: what the builder then reads from the cache can run no code.
+        weights.get_state_dict(progress=False, check_hash=True, weights_only=True)
+    except OSError as error:
+        raise OSError(_cannot_fetch(architecture, weights, error)) from None
+    return _describe(architecture, weights, models.get_model(architecture, weights=weights, **_arguments(architecture)))
+
+
+def untrained(reference: str, places: Places) -> Backbone:
+    """The same architecture, preprocessing and card, weights as torch's generator initialises them."""
+    architecture, weights = _find(reference)
+    size = {"image_size": weights.meta["min_size"][0]} if architecture.startswith("vit_") else {}
+    arguments = {**_arguments(architecture), **size, **({"init_weights": True} if architecture in ARGUMENTS else {})}
+    return _describe(architecture, weights, models.get_model(architecture, weights=None, **arguments))
+
+
+def build(architecture: str, kwargs: dict[str, Any], places: Places) -> nn.Module:
+    """An untrained model. Raises ``ValueError`` for a name or an argument torchvision does not know."""
+    if architecture not in _known():
+        raise unknown("torchvision architecture", architecture, _known())
+    try:
+        model: nn.Module = models.get_model(architecture, weights=None, **{**_arguments(architecture), **kwargs})
+    except TypeError as error:
+        raise ValueError(f"torchvision cannot build {architecture!r} with kwargs {kwargs}: {error}") from None
+    return model
+
+
+def built_as(architecture: str, kwargs: dict[str, Any], places: Places) -> str:
+    """What weights are put into, for their identity."""
+    return f"torchvision {architecture} {json.dumps(kwargs, sort_keys=True)}"
+
+
+def wrap(model: nn.Module, card: Card, preprocess: Preprocess, classes: tuple[str, ...] = ()) -> Backbone:
+    """Put a torchvision model behind the contract; with ``classes`` its head is handed out too."""
+    if classes:
+        return TorchvisionClassifier(model, card, preprocess, classes)
+    return TorchvisionBackbone(model, card, preprocess)
+
+
+def trunk_parameters(model: nn.Module) -> int:
+    """How many parameters there are without the last layer's."""
+    return sum(p.numel() for p in model.parameters()) - sum(p.numel() for p in _head(model).parameters())
+
+
+def _head(model: nn.Module) -> nn.Module:
+    return [module for module in model.modules() if isinstance(module, nn.Linear | nn.Conv2d)][-1]
+
+
+def _stages(model: nn.Module) -> Iterator[nn.Module]:
+    """The model's children, those of its containers in their place, less pooling to a point."""
+    for child in model.children():
+        inside = child.children() if isinstance(child, nn.Sequential | nn.ModuleList) else [child]
+        yield from (each for each in inside if not isinstance(each, nn.AdaptiveAvgPool2d))
+
+
+def _arguments(architecture: str) -> dict[str, Any]:
+    return ARGUMENTS.get(architecture, {})
+
+
+def _known() -> list[str]:
+    return list(models.list_models(module=models))
+
+
+def _find(reference: str) -> tuple[str, Any]:
+    architecture, _, name = reference.partition(".")
+    if architecture not in _known():
+        raise unknown("torchvision model", architecture, _known())
+    choices = {each.name: each for each in models.get_model_weights(architecture)}
+    if name and name not in choices:
+        raise unknown(f"weights of torchvision's {architecture}", name, choices)
+    return architecture, choices[name] if name else models.get_model_weights(architecture).DEFAULT
+
+
+def _describe(architecture: str, weights: Any, model: nn.Module) -> Backbone:
+    swag = "SWAG" in weights.name
+    card = Card(
+        name=f"torchvision:{architecture}.{weights.name}",
+        family="supervised",
+        architecture=architecture,
+        parameters=trunk_parameters(model),
+        pretraining_method="weakly supervised (SWAG)" if swag else "supervised",
+        pretraining_data="Instagram-3.6B, ImageNet-1k" if swag else "ImageNet-1k",
+        source=SOURCE,
+        revision=weights.url.rpartition("/")[2],
+        licence="cc-by-nc-4.0" if swag else "bsd-3-clause",
+        weights_sha256=weights_sha256(model, built_as(architecture, {}, Places())),
+    )
+    # torchvision names its classes in words; their order is ImageNet-1k's, so the WordNet ids are used.
+    return wrap(model, card, preprocess_of(weights), wordnet_ids(len(weights.meta["categories"])))
+
+
+def preprocess_of(weights: Any) -> Preprocess:
+    """The evaluation transform torchvision ships with the weights."""
+    transform = weights.transforms()
+    return Preprocess(
+        size=(transform.crop_size[0], transform.crop_size[0]),
+        resize=transform.resize_size[0],
+        crop="center",
+        interpolation=transform.interpolation.value,
+        mean=tuple(transform.mean),
+        std=tuple(transform.std),
+    )
+
+
+def _cannot_fetch(architecture: str, weights: Any, error: OSError) -> str:
+    return (
+        f"cannot fetch the weights of torchvision:{architecture}.{weights.name} ({error}). Get {weights.url} "
+        f"on a machine with a network and put it into {torch.hub.get_dir()}/checkpoints, "
+        "or name the file in a card and use checkpoint:CARD.yaml"
+    )
+
+
+ADAPTERS = {"torchvision": load}
