@@ -21,12 +21,11 @@ from tasks.catalogue import DATASETS, TASKS
 
 if TYPE_CHECKING:
     from backbones.features import Extractor
-    from results.board import Board
-    from results.record import Record
-
     from bob.plan import Cell
     from bob.progress import Progress
     from bob.roster import Roster
+    from results.board import Board
+    from results.record import Record
     from tasks.datasets.base import OpenOptions
 
 EXIT_FAILED, EXIT_MISTAKE = 1, 2
@@ -88,11 +87,10 @@ def spread(arguments: list[str]) -> list[str]:
 @from_options(Asked, RunOptions)
 def run_command(asked: Asked, options: RunOptions) -> None:
     """Run a plan (without one: the demo) and print the board. What is done already is not computed again."""
-    from results.store import Store
-
     from bob.gauntlet import Gauntlet
     from bob.interrupt import EXIT_REQUEUE, Interrupted, stop_cleanly
     from bob.progress import Progress
+    from results.store import Store
 
     cells, roster = _resolve(asked, options)
     with Progress() as progress:
@@ -116,9 +114,8 @@ def run_command(asked: Asked, options: RunOptions) -> None:
 @from_options(Asked, RunOptions)
 def plan_command(asked: Asked, options: RunOptions) -> None:
     """What would run: each cell done, stale, failed before or to do, and why. Computes nothing."""
-    from results.store import Store
-
     from bob.gauntlet import states
+    from results.store import Store
 
     cells, _ = _resolve(asked, options)
     found = list(states(cells, Store(options.store)))

@@ -1,10 +1,10 @@
-"""The record: what a cell became and what reproduces it. Always valid JSON; a non-finite number is null and a reason."""
+"""The record: what a cell became and what reproduces it. Always valid JSON; no number is NaN: it is null with a reason."""
 
 import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, field_validator, model_validator
 
@@ -137,7 +137,7 @@ class FileFacts(_Frozen):
 
 
 class Record(_Frozen):
-    """One cell's outcome. ``digest`` is the hash of the rest, written by :meth:`to_json`, checked by :meth:`from_json`."""
+    """One cell's outcome. In JSON it carries ``digest``, the hash of the rest, which is checked when it is read."""
 
     key: str
     status: Literal["done", "failed"]
@@ -152,7 +152,7 @@ class Record(_Frozen):
     cost: Cost | None = None
     error: Failure | None = None
     files: dict[str, FileFacts] = {}
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[1] = 1
 
     @field_validator("notes", mode="before")
     @classmethod
@@ -168,17 +168,38 @@ class Record(_Frozen):
         body = self.model_dump()
         return json.dumps({**body, "digest": _digest(body)}, indent=1, allow_nan=False, ensure_ascii=False)
 
+    @model_validator(mode="after")
+    def _status_agrees(self) -> Self:
+        if (self.status == "failed") != (self.error is not None):
+            raise ValueError(f"a record that is {self.status} {'needs an' if self.error is None else 'has no'} error")
+        return self
+
     @classmethod
     def from_json(cls, text: str | bytes) -> "Record":
-        """Read it back. Raises ``ValueError`` when it is torn, edited, or of another schema version."""
-        body = json.loads(text)
+        """Read it back. Raises ``DamageError`` when it is torn or edited, ``SchemaError`` when of another release."""
+        try:
+            body = json.loads(text)
+        except ValueError as error:
+            raise DamageError(f"not whole: {error}") from None
         if not isinstance(body, dict):
-            raise ValueError("not a record: no JSON object")
-        if body.get("schema_version") != SCHEMA_VERSION:
-            raise ValueError(f"record of schema version {body.get('schema_version')}; this BoB reads {SCHEMA_VERSION}")
+            raise DamageError("not a record: no JSON object")
         if body.pop("digest", None) != _digest(body):
-            raise ValueError("digest does not match: the record was changed after it was written")
+            raise DamageError("digest does not match: the record was changed after it was written")
+        if body.get("schema_version") != SCHEMA_VERSION:
+            version = body.get("schema_version")
+            raise SchemaError(
+                f"written with record schema {version}, this release reads {SCHEMA_VERSION}: "
+                "use the release that wrote it, or another --store"
+            )
         return cls.model_validate(body)
+
+
+class DamageError(ValueError):
+    """A record or its files are torn, altered or missing."""
+
+
+class SchemaError(ValueError):
+    """A whole record in a form that this release does not read: it is left where it is."""
 
 
 def plain(value: Any) -> Any:

@@ -46,7 +46,7 @@ def z_scores(values: ArrayLike) -> NDArray[np.float64]:
     # Equal values have a spread of rounding errors, which must not be blown up to a ranking.
     if spread <= 1e-12 * max(1.0, float(np.abs(present).max())):
         return np.where(np.isfinite(column), 0.0, np.nan)
-    return (column - present.mean()) / spread
+    return np.asarray((column - present.mean()) / spread)
 
 
 def ranks(values: ArrayLike) -> NDArray[np.float64]:

@@ -22,17 +22,22 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
-from results.record import FileFacts, Record
+from results.record import DamageError, FileFacts, Record, SchemaError
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 RECORD, OUTPUTS = "record.json", "outputs.parquet"
+FULL = "nothing was recorded and older records are intact; make room or pass another --store, then run again"
 STALE_WRITE_SECONDS = 24 * 3600
 """A half-written folder of another machine is a leftover after this long; of this machine, when its process is gone."""
 
 _KEY = re.compile(r"[0-9a-f]{8,64}")
 _numbers = count()
+
+
+class DamagedRecordWarning(UserWarning):
+    """A damaged record was moved to quarantine."""
 
 
 class Store:
@@ -66,7 +71,7 @@ class Store:
         except OSError as error:
             if target.exists():  # renaming onto a folder that is not empty: another was first
                 return False
-            raise OSError(error.errno, f"cannot write record {record.key}: {error.strerror}", str(target)) from error
+            raise OSError(error.errno, f"{error.strerror} ({FULL})", str(target)) from error
         finally:
             shutil.rmtree(folder, ignore_errors=True)
         return True
@@ -85,10 +90,12 @@ class Store:
         try:
             record = Record.from_json((folder / RECORD).read_bytes())
             if record.key != key:
-                raise ValueError(f"is the record of {record.key}")
+                raise DamageError(f"it holds the record of {record.key}")
             for name, facts in record.files.items():
                 if (folder / name).stat().st_size != facts.size:
-                    raise ValueError(f"{name} is not {facts.size} bytes long")
+                    raise DamageError(f"{name} is not {facts.size} bytes long")
+        except SchemaError as error:
+            raise SchemaError(f"{folder / RECORD}: {error}") from None
         except (ValueError, OSError) as error:
             if folder.exists():
                 self._quarantine(folder, error)
@@ -111,7 +118,7 @@ class Store:
         return latest
 
     def outputs(self, key: str) -> "pa.Table":
-        """What happened to each item. Raises ``FileNotFoundError`` where the record has none, ``ValueError`` when damaged."""
+        """What happened to each item. Raises ``FileNotFoundError`` where there are none, ``DamageError`` if damaged."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 
@@ -120,7 +127,7 @@ class Store:
             raise FileNotFoundError(f"no outputs of cell {key} in {self.root}")
         data = (self._cell(key) / OUTPUTS).read_bytes()
         if hashlib.sha256(data).hexdigest() != record.files[OUTPUTS].sha256:
-            error = ValueError(f"{self._cell(key) / OUTPUTS} was changed after it was written; run the cell again")
+            error = DamageError(f"{self._cell(key) / OUTPUTS} was changed after it was written; run the cell again")
             self._quarantine(self._cell(key), error)
             raise error
         return pq.read_table(pa.BufferReader(data))
@@ -149,7 +156,8 @@ class Store:
         target.parent.mkdir(parents=True, exist_ok=True)
         with suppress(OSError):  # another process found it first
             os.rename(folder, target)
-            warnings.warn(f"damaged record {folder.name} moved to {target}: {error}", stacklevel=3)
+            message = f"damaged record {folder.name}: {error}; moved to {target}, it will be computed again"
+            warnings.warn(message, DamagedRecordWarning, stacklevel=3)
 
     def _clean(self) -> None:
         """Remove what processes that are gone were writing."""

@@ -1,13 +1,16 @@
-"""A fork server that starts ``bob`` in milliseconds: torch is imported once, each command is a process of its own."""
+"""What many tests need: ``bob`` as a process of its own started in milliseconds, a tiny plan, small records."""
 
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from results.record import BackboneFacts, Cell, Cost, Failure, Identity, Provenance, Record, ScoreRow
 
 SERVER = """
 import json, os, sys, traceback
@@ -116,3 +119,53 @@ def tiny_plan(tmp_path: Path, tiny_backbones: list[str]) -> Path:
         "  - {task: retrieval, dataset: 'digits#retrieval'}\n"
     )
     return plan
+
+
+def make_record(
+    backbone: str = "timm:one",
+    value: float = 0.5,
+    task: str = "retrieval",
+    seed: int = 0,
+    failed: bool = False,
+    version: int = 1,
+    created: str = "2026-01-01T00:00:00+00:00",
+    baseline: bool = False,
+    higher_is_better: bool = True,
+    **changes: Any,
+) -> Record:
+    """A record whose key follows from what makes it different."""
+    cell = Cell(backbone=backbone, task=task, datasets={"dataset": ["digits"]}, seed=seed)
+    score = ScoreRow(
+        metric="mAP",
+        split="test",
+        value=value,
+        low=value - 0.1,
+        high=value + 0.1,
+        n=100,
+        higher_is_better=higher_is_better,
+    )
+    fields: dict[str, Any] = {
+        "key": Cell(backbone=f"{backbone}{version}{created}{value}", task=task, datasets={}, seed=seed).address(),
+        "status": "failed" if failed else "done",
+        "cell": cell,
+        "identity": Identity(
+            weights_sha256="0", manifests={"digits": "1"}, protocol_version=version, precision="float32"
+        ),
+        "backbone": BackboneFacts(
+            family="random" if baseline else "supervised", baseline=baseline, architecture="a", parameters=1_000_000,
+            pretraining_method="m", pretraining_data="d", licence="mit", source="s", revision="r",
+        ),
+        "headline": "mAP",
+        "scores": [] if failed else [score],
+        "cost": Cost(seconds=1.0, images_per_second=100.0),
+        "error": Failure(kind="ValueError", message="broken", traceback="...") if failed else None,
+        "provenance": Provenance(
+            created=created, bob_version="0", commit="c", python="3", packages={}, hardware={}, command="bob run"
+        ),
+    }  # fmt: skip
+    return Record(**{**fields, **changes})
+
+
+@pytest.fixture
+def make() -> Callable[..., Record]:
+    return make_record

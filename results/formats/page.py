@@ -1,4 +1,4 @@
-"""The board as one HTML file: no server, no network, no script but its own few lines, which its policy names by hash."""
+"""The board as one HTML file: no server, no network, and no script but its own lines, named by hash in its policy."""
 
 import base64
 import hashlib
@@ -23,9 +23,10 @@ def render(board: Board) -> str:
         f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(script)}; base-uri 'none'; form-action 'none'"
     )
     scales = [_scale([row.entries[i] for row in board.rows]) for i in range(len(board.columns))]
-    return _template().render(
+    page: str = _template().render(
         board=board, words=words, visible=visible, style=style, script=script, policy=policy, scales=scales, bar=_bar
     )
+    return page
 
 
 @cache

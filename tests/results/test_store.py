@@ -1,0 +1,66 @@
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from results.record import DamageError
+from results.store import DamagedRecordWarning, Store
+
+
+def test_what_is_committed_is_found_once(tmp_path: Path, make: Any) -> None:
+    store, record = Store(tmp_path), make()
+    table = pa.table({"item": ["a", "b"], "correct": [True, False]})
+    assert store.commit(record, table)
+    assert not store.commit(record, table)
+    (found,) = store.records()
+    assert found.model_copy(update={"files": {}}) == record
+    assert store.outputs(record.key).equals(table)
+    assert store.get("0" * 32) is None
+
+
+def test_failures_are_kept_apart_and_shown_until_done(tmp_path: Path, make: Any) -> None:
+    store, record = Store(tmp_path), make(failed=True)
+    store.fail(record)
+    store.fail(record.model_copy(update={"warnings": ["second"]}))
+    assert store.records() == []
+    assert [each.warnings for each in store.failures()] == [["second"]]
+    store.commit(record.model_copy(update={"status": "done", "error": None}))
+    assert store.failures() == []
+
+
+def test_a_claim_is_one_holders_and_ends_with_it(tmp_path: Path) -> None:
+    one, other = Store(tmp_path), Store(tmp_path)
+    with one.claim("a" * 32) as mine:
+        assert mine
+        with other.claim("a" * 32) as theirs, other.claim("b" * 32) as another:
+            assert (theirs, another) == (False, True)
+    with other.claim("a" * 32) as theirs:
+        assert theirs
+
+
+@pytest.mark.parametrize("key", ["../../etc", "", "A" * 32, "a" * 7, "a/b", "."])
+def test_only_keys_become_paths(tmp_path: Path, key: str) -> None:
+    with pytest.raises(ValueError, match="no key"):
+        Store(tmp_path).get(key)
+
+
+def test_outputs_changed_afterwards_are_never_used(tmp_path: Path, make: Any) -> None:
+    store, record = Store(tmp_path), make()
+    store.commit(record, pa.table({"item": ["a"] * 100}))
+    path = tmp_path / "cells" / record.key / "outputs.parquet"
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    with pytest.warns(DamagedRecordWarning, match="changed after"), pytest.raises(DamageError):
+        store.outputs(record.key)
+    assert store.get(record.key) is None
+
+
+def test_a_copied_folder_is_not_another_record(tmp_path: Path, make: Any) -> None:
+    store, record = Store(tmp_path), make()
+    store.commit(record)
+    shutil.copytree(tmp_path / "cells" / record.key, tmp_path / "cells" / ("f" * 32))
+    with pytest.warns(DamagedRecordWarning, match="holds the record of"):
+        assert len(store.records()) == 1
