@@ -59,12 +59,14 @@ class Layout:
 
 
 def block_rows(rows: int) -> int:
-    """Rows a block: a sixteenth of the matrix, so that holding one stays far below holding all; 16 to 1024.
+    """Rows a block: about a sixteenth of the matrix, so that holding one stays far below holding all; at most 512.
+
+    A multiple of 32, since blocks are filled by whole batches.
 
     >>> block_rows(100), block_rows(8_000), block_rows(1_000_000)
-    (16, 500, 1024)
+    (32, 512, 512)
     """
-    return min(1024, max(16, -(-rows // 16)))
+    return min(512, -(-rows // 512) * 32)
 
 
 class Building:
@@ -82,7 +84,7 @@ class Building:
         """Put one block on disk for good. Raises ``OSError`` naming the file when the disk is full."""
         if self.layout != layout:
             self._begin(layout)
-        data = np.ascontiguousarray(values, dtype=layout.dtype).tobytes()
+        data = memoryview(np.ascontiguousarray(values, dtype=layout.dtype)).cast("B")
         with naming(self._features), self._features.open("r+b", buffering=0) as file:
             _write_at(file.fileno(), layout.extent(index)[0], data)
             os.fsync(file.fileno())
@@ -280,12 +282,12 @@ def _digest(body: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
 
 
-def _write_at(descriptor: int, offset: int, data: bytes) -> None:
+def _write_at(descriptor: int, offset: int, data: memoryview) -> None:
     os.lseek(descriptor, offset, os.SEEK_SET)
     _write_all(descriptor, data)
 
 
-def _write_all(descriptor: int, data: bytes) -> None:
+def _write_all(descriptor: int, data: bytes | memoryview) -> None:
     """A short write (a disk filling up) is gone on with, until the operating system says what is wrong."""
     view = memoryview(data)
     while view:

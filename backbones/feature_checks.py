@@ -45,9 +45,9 @@ def is_collapsed(blocks: Iterable[NDArray[Any]]) -> bool:
     """
     rows, shift = 0, None
     total = square = raw_square = np.float64(0)
-    for block in blocks:
-        values = block.astype(np.float64)
-        shift = values[0] if shift is None else shift  # variance about a row: no cancellation when all are alike
+    for part in (block[start : start + 64] for block in blocks for start in range(0, len(block), 64)):
+        values = part.astype(np.float64)
+        shift = values[0].copy() if shift is None else shift  # variance about a row: no cancellation when all are alike
         raw_square = raw_square + (values**2).sum()
         values -= shift
         rows += len(values)

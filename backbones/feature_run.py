@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Literal, Self
+from typing import Literal
 
 import numpy as np
 import torch
@@ -44,30 +44,35 @@ class FeatureRun:
         self.batch_size = batch_size or BATCH_SIZES.get(device.type, 32)
         self.notes: list[str] = []
         self._precision = precision
-        samples = [self._decoded(row) for row in np.unique(np.linspace(0, len(images) - 1, SAMPLES).astype(int))]
+        spread = np.unique(np.linspace(0, len(images) - 1, SAMPLES).astype(int)).tolist()
+        samples = [self._decoded(row) for row in spread]
         self.decoding = choose(backbone.preprocess, samples)
         self._fit = fit_by(self.decoding, backbone.preprocess)
-        sample = torch.stack([self._fit(image) for image in samples[:2]])
+        sample = torch.stack([self._fit(image) for image in samples[:2]]).contiguous()
         self.frozen = arrange(backbone, layer, normalise(sample.to(device), backbone.preprocess))
         self._pool = _single_threaded_pool(max(1, workers))
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "FeatureRun":
         return self
 
     def __exit__(self, *_: object) -> None:
         self._pool.shutdown(cancel_futures=True)
 
-    def outputs(self, rows: Sequence[int]) -> Iterator[NDArray[np.float32]]:
-        """Features of these rows in order, a batch at a time, in float32."""
-        for batch in self.batches(rows):
+    def outputs(self, blocks: Sequence[Sequence[int]]) -> Iterator[NDArray[np.float32]]:
+        """Features of these rows in order, a batch at a time, in float32. No batch reaches over the end of a block.
+
+        So a block holds the same bits whichever blocks were there before: sums depend on a batch's size.
+        """
+        for batch in self.batches(blocks):
             yield self._forward(batch)
 
-    def batches(self, rows: Sequence[int]) -> Iterator[UInt8[Tensor, "batch 3 height width"]]:
+    def batches(self, blocks: Sequence[Sequence[int]]) -> Iterator[UInt8[Tensor, "batch 3 height width"]]:
         """Decoded and fitted images of these rows, channels-last; the next batches are already under way."""
         ahead = 0 if self.device.type == "cpu" else 2
         waiting: deque[tuple[Tensor, list[Future[None]]]] = deque()
-        for start in range(0, len(rows), self.batch_size):
-            waiting.append(self._submit(rows[start : start + self.batch_size]))
+        size = self.batch_size
+        for rows in [block[start : start + size] for block in blocks for start in range(0, len(block), size)]:
+            waiting.append(self._submit(rows))
             if len(waiting) > ahead:
                 yield _settled(*waiting.popleft())
         while waiting:
@@ -87,7 +92,7 @@ class FeatureRun:
 
     def _decoded(self, row: int) -> UInt8[Tensor, "3 height width"]:
         try:
-            return decode(self.images.read(int(row)))
+            return decode(self.images.read(row))
         except UnreadableImage as error:
             raise UnreadableImage(f"{self.images.names[row]!r} {error}") from error
 

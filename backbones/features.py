@@ -155,21 +155,26 @@ class Extractor:
         with FeatureRun(
             backbone, images, layer, device, self.settings.workers, self.settings.precision, self.settings.batch_size
         ) as run:
-            rows = [row for index in missing for row in blocks[index]]
-            batches = self._reported(run.outputs(rows), backbone.card.name, done, len(images))
+            outputs = run.outputs([blocks[index] for index in missing])
+            batches = self._reported(outputs, backbone.card.name, done, len(images))
             for index, values in zip(
                 missing, _regroup(batches, [len(blocks[index]) for index in missing]), strict=True
             ):
-                stored = values.astype(self.settings.storage)
+                with np.errstate(over="ignore"):  # an infinity is reported, with its image, by the next line
+                    stored = values.astype(self.settings.storage, copy=False)
                 check_finite(stored, images.names[blocks[index].start : blocks[index].stop], backbone.card.name)
                 layout = Layout(len(images), stored.shape[1], stored.dtype.str, per_block)
                 building.write(layout, index, stored)
-        return run, len(rows)
+        return run, sum(len(blocks[index]) for index in missing)
 
     def _reported(
         self, batches: Iterator[NDArray[np.float32]], name: str, done: int, total: int
     ) -> Iterator[NDArray[np.float32]]:
+        dim = None
         for batch in batches:
+            dim = batch.shape[1] if dim is None else dim
+            if batch.shape[1] != dim:
+                raise ValueError(f"{name} must give every batch the same dim; it gave {dim}, then {batch.shape[1]}")
             done += len(batch)
             if self.progress is not None:
                 self.progress(name, done, total)

@@ -30,7 +30,7 @@ def reference_transform(preprocess: Preprocess) -> Callable[[Image.Image], Float
     fit = _fit_pil(preprocess)
 
     def transform(image: Image.Image) -> Float[Tensor, "3 height width"]:
-        return normalise(v2.functional.pil_to_tensor(fit(image))[None], preprocess)[0]
+        return normalise(v2.functional.pil_to_tensor(fit(image))[None], preprocess)[0].contiguous()
 
     return transform
 
