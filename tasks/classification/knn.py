@@ -79,7 +79,7 @@ def vote(
     weights = np.exp((similarities - similarities.max(1, keepdims=True)).astype(np.float64) / temperature)
     votes = np.zeros((len(labels), classes))
     np.add.at(votes, (np.arange(len(labels))[:, None], labels), weights)
-    return votes / votes.sum(1, keepdims=True)
+    return np.asarray(votes / votes.sum(1, keepdims=True))
 
 
 TASKS = {"classification.knn": NearestNeighbours}

@@ -1,7 +1,7 @@
 """A linear probe: L2-regularised logistic regression on frozen features, its strength chosen on val."""
 
 from collections.abc import Iterator, Mapping
-from typing import ClassVar, Literal, Self
+from typing import ClassVar, Literal
 
 import numpy as np
 from pydantic import ConfigDict, Field, model_validator
@@ -31,7 +31,7 @@ class ProbeSettings:
     tolerance: float = Field(default=1e-5, gt=0, le=1e-2)
 
     @model_validator(mode="after")
-    def _ordered(self) -> Self:
+    def _ordered(self) -> "ProbeSettings":
         if self.weakest > self.strongest:
             raise ValueError(f"weakest ({self.weakest}) is above strongest ({self.strongest})")
         return self

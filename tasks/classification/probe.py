@@ -72,7 +72,7 @@ def fit(
 
 def choose(
     train: tuple[Features, Labels],
-    val: tuple[Features, Labels],
+    val: tuple[Float32[np.ndarray, "m dim"], Int64[np.ndarray, "m"]],
     classes: int,
     strengths: Sequence[float],
     tolerance: float,

@@ -1,0 +1,91 @@
+"""The checkpoint's own classifier head, asked as it came, over all its classes or the dataset's alone."""
+
+from collections.abc import Iterator, Mapping
+from typing import ClassVar, Literal
+
+import numpy as np
+from jaxtyping import Int64
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass
+
+from backbones.base import Backbone, Classifier
+from tasks.base import Data, Extract, Note, Outputs, Score, Task
+from tasks.classification.report import report
+from tasks.datasets.base import Dataset
+from tasks.datasets.partition import evaluation_part
+from tasks.features import collapse_notes, features_of
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class OwnHead(Task):
+    """top1, top5, mean_per_class, nll and ece of the checkpoint's head on a dataset that names its classes alike.
+
+    ``mask=True`` lets only the dataset's classes compete, as ImageNet-A and -R ask; by default all of the head's do.
+    Images of a class the head does not have are left out and counted.
+    """
+
+    name: ClassVar[str] = "classification.head"
+    protocol_version: ClassVar[int] = 1
+    headline: ClassVar[str] = "top1"
+    roles: ClassVar[Mapping[str, Literal["one", "many"]]] = {"dataset": "one"}
+
+    mask: bool = False
+
+    def uses_seed(self, data: Data) -> bool:
+        """Never: nothing is learnt."""
+        return False
+
+    def refusal(self, backbone: Backbone, data: Data) -> str | None:
+        """A backbone without a head, or one whose classes are all foreign to the dataset."""
+        dataset = data["dataset"][0]
+        if not isinstance(backbone, Classifier):
+            return f"backbone {backbone.card.name!r} has no classifier head of its own"
+        try:
+            part = evaluation_part(dataset)
+        except ValueError as error:
+            return str(error)
+        if len(part) == 0:
+            return f"dataset {dataset.name!r} has no images to classify"
+        if not set(dataset.classes) & set(backbone.classes):
+            return (
+                f"no class of dataset {dataset.name!r} ({_few(dataset.classes)}) is one of the head's "
+                f"{len(backbone.classes)} classes ({_few(backbone.classes)}); names must match exactly"
+            )
+        return None
+
+    def run(self, backbone: Backbone, data: Data, extract: Extract, seed: int) -> Iterator[Score | Outputs | Note]:
+        """Read the head's logits and compare."""
+        dataset = data["dataset"][0]
+        why = self.refusal(backbone, data)
+        if why or not isinstance(backbone, Classifier):
+            raise ValueError(why)
+        part = evaluation_part(dataset)
+        columns = head_columns(dataset, backbone.classes)
+        logits = features_of(backbone, part, extract, "logits")
+        if logits.shape[1] != len(backbone.classes):
+            raise ValueError(f"the head gave {logits.shape[1]} logits but names {len(backbone.classes)} classes")
+        yield from collapse_notes(logits, "logit")
+        wanted = columns[part.labels]
+        known = wanted >= 0
+        yield Note("classes_competing", int((columns >= 0).sum()) if self.mask else len(backbone.classes))
+        if not known.all():
+            lost = [name for name, column in zip(dataset.classes, columns, strict=True) if column < 0]
+            yield Note("classes_without_output", f"{(~known).sum()} images of {_few(lost)} are left out", True)
+        if self.mask:
+            kept = np.sort(columns[columns >= 0])
+            logits, wanted = logits[:, kept], np.searchsorted(kept, wanted)
+        names = [name for name, keep in zip(part.names, known, strict=True) if keep]
+        yield from report(logits[known], wanted[known], names)
+
+
+def head_columns(dataset: Dataset, classes: tuple[str, ...]) -> Int64[np.ndarray, " k"]:
+    """The head's output for each class of the dataset, by exact name; -1 where it has none."""
+    place = {name: column for column, name in enumerate(classes)}
+    return np.asarray([place.get(name, -1) for name in dataset.classes], dtype=np.int64)
+
+
+def _few(names: tuple[str, ...] | list[str]) -> str:
+    return ", ".join(map(repr, names[:5])) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+
+
+TASKS = {"classification.head": OwnHead}

@@ -1,0 +1,116 @@
+"""Image retrieval by cosine: do the images of the same class come first?"""
+
+from collections.abc import Iterator, Mapping
+from typing import ClassVar, Literal
+
+import numpy as np
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass
+
+from backbones.base import Backbone
+from tasks.base import Data, Extract, Note, Outputs, Score, Task
+from tasks.datasets.base import Dataset
+from tasks.datasets.partition import Part, evaluation_part
+from tasks.features import collapse_notes, features_of, normalised
+from tasks.retrieval.ranking import Blocks, average_precision, first_place, hit, precision
+from tasks.retrieval.search import rankings
+
+CUTOFFS = (1, 5, 10)
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class Retrieval(Task):
+    """Rank a gallery by the dot product of unit-length float32 features; a right answer has the query's class.
+
+    With splits query and gallery each query ranks the gallery; any other dataset is asked leaving one out: each image
+    of its evaluation part ranks all the others. Means over the queries that have a right answer:
+
+    - mAP: average precision, the mean over right answers of the precision at their rank (no trapezoids);
+    - mrr: one over the rank of the first right answer;
+    - recall@k: whether any right answer is among the first k (as metric learning counts it, not the share found);
+    - precision@k: the share of right answers among the first k (k stays the divisor where fewer are right).
+
+    Equal similarities (to 1e-6) are taken in every order and averaged. Queries without a right answer are counted.
+    """
+
+    name: ClassVar[str] = "retrieval"
+    protocol_version: ClassVar[int] = 1
+    headline: ClassVar[str] = "mAP"
+    roles: ClassVar[Mapping[str, Literal["one", "many"]]] = {"dataset": "one"}
+
+    def uses_seed(self, data: Data) -> bool:
+        """Never: nothing is drawn."""
+        return False
+
+    def refusal(self, backbone: Backbone, data: Data) -> str | None:
+        """A dataset in which no query has a right answer."""
+        dataset = data["dataset"][0]
+        try:
+            queries, gallery = _sides(dataset)
+        except ValueError as error:
+            return str(error)
+        needed = 2 if queries is gallery else 1
+        counts = np.unique_counts(gallery.labels)
+        findable = counts.values[counts.counts >= needed]
+        if not np.isin(queries.labels, findable).any():
+            return f"dataset {dataset.name!r}: no query has a right answer in the gallery"
+        return None
+
+    def run(self, backbone: Backbone, data: Data, extract: Extract, seed: int) -> Iterator[Score | Outputs | Note]:
+        """Rank the gallery for every query."""
+        if why := self.refusal(backbone, data):
+            raise ValueError(why)
+        queries, gallery = _sides(data["dataset"][0])
+        alone = queries is gallery
+        theirs = features_of(backbone, gallery, extract)
+        ours = theirs if alone else features_of(backbone, queries, extract)
+        yield from collapse_notes(theirs, "gallery")
+        unit = normalised(theirs)
+        asked = unit if alone else normalised(ours)
+        found = list(rankings(asked, queries.labels, unit, gallery.labels, leave_one_out=alone))
+        yield Note("protocol", "leave one out" if alone else "query and gallery")
+        if hopeless := sum(ranking is None for ranking in found):
+            yield Note("queries_without_answer", f"{hopeless} of {len(found)} queries are left out", True)
+        yield from _report(queries, found)
+
+
+def _sides(dataset: Dataset) -> tuple[Part, Part]:
+    """Queries and gallery: the same object where each image is to find the others."""
+    if {"query", "gallery"} <= set(dataset.splits):
+        for split in ("query", "gallery"):
+            if not len(dataset.splits[split]):
+                raise ValueError(f"dataset {dataset.name!r}: its {split} split is empty")
+        query, gallery = (
+            Part(
+                split, dataset.splits[split].images, np.arange(len(dataset.splits[split])), dataset.splits[split].labels
+            )
+            for split in ("query", "gallery")
+        )
+        return query, gallery
+    whole = evaluation_part(dataset)
+    return whole, whole
+
+
+def _report(queries: Part, found: list[Blocks | None]) -> Iterator[Score | Outputs]:
+    kept = [(row, ranking) for row, ranking in enumerate(found) if ranking is not None]
+    values = {"mAP": np.array([average_precision(ranking) for _, ranking in kept])}
+    places = [first_place(ranking) for _, ranking in kept]
+    values["mrr"] = np.array([reciprocal for reciprocal, _ in places])
+    for k in CUTOFFS:
+        values[f"recall@{k}"] = np.array([hit(ranking, k) for _, ranking in kept])
+        values[f"precision@{k}"] = np.array([precision(ranking, k) for _, ranking in kept])
+    for metric, column in values.items():
+        yield Score(metric, float(column.mean()), column)
+    yield Outputs(
+        {
+            "item": np.array([queries.names[row] for row, _ in kept], dtype=object),
+            "label": queries.labels[[row for row, _ in kept]],
+            "average_precision": values["mAP"],
+            "reciprocal_rank": values["mrr"],
+            "first_rank": np.array([rank for _, rank in places]),
+            "n_positives": np.array([ranking.right.sum() for _, ranking in kept]),
+        }
+    )
+
+
+TASKS = {"retrieval": Retrieval}
