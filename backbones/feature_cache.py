@@ -84,7 +84,7 @@ class Building:
         """Put one block on disk for good. Raises ``OSError`` naming the file when the disk is full."""
         if self.layout != layout:
             self._begin(layout)
-        data = memoryview(np.ascontiguousarray(values, dtype=layout.dtype)).cast("B")
+        data = np.ascontiguousarray(values, dtype=layout.dtype).data.cast("B")
         with naming(self._features), self._features.open("r+b", buffering=0) as file:
             _write_at(file.fileno(), layout.extent(index)[0], data)
             os.fsync(file.fileno())
@@ -117,6 +117,7 @@ class Building:
             noted = {line["block"]: line["sha256"] for line in lines[1:]}
             with self._features.open("r+b") as file:
                 file.write(layout.header)
+                file.flush()  # else the size below is that from before
                 file.truncate(min(os.fstat(file.fileno()).st_size, sum(layout.extent(layout.blocks - 1))))
         except (OSError, ValueError, TypeError, KeyError, IndexError):
             return  # nothing usable: the first write begins anew
