@@ -1,4 +1,4 @@
-"""The record: what a cell became and what reproduces it. Always valid JSON; no number is NaN: it is null with a reason."""
+"""The record: what a cell became, and what reproduces it. Always valid JSON: NaN is null with a reason."""
 
 import hashlib
 import json

@@ -16,11 +16,12 @@ def print_board(board: Board) -> None:
         return
     table = Table(caption_justify="left", header_style="bold")
     for position, head in enumerate(words.headers(board)):
-        table.add_column(head, justify="left" if position == 0 else "right", no_wrap=position > 0, overflow="fold")
+        left = {"justify": "left", "min_width": 26, "overflow": "fold"} if position == 0 else {"no_wrap": True}
+        table.add_column(head, **{"justify": "right", **left})  # type: ignore[arg-type]
     for position in range(len(board.columns)):
         table.add_column(f"[{position + 1}]".replace("[", r"\["), justify="right")
     for row in board.rows:
-        cells = [*words.leading(row, board), *map(words.entry, row.entries, board.columns)]
+        cells = [*words.leading(row, board), *map(words.short_entry, row.entries, board.columns)]
         table.add_row(*map(Text, cells), style="dim" if row.facts.baseline else None)
     console.print(table)
     for position, column in enumerate(board.columns):

@@ -26,6 +26,14 @@ def entry(cell: Entry, column: Column) -> str:
     return f"{number(cell.value, column)} [{number(cell.low, column)}, {number(cell.high, column)}]{flag}"
 
 
+def short_entry(cell: Entry, column: Column) -> str:
+    """``81.3 ±1.8``: the wider side of the interval, where there is no room for both."""
+    if cell.value is None or cell.low is None or cell.high is None:
+        return entry(cell, column)
+    margin = max(cell.high - cell.value, cell.value - cell.low)
+    return f"{number(cell.value, column)} ±{number(margin, column)}{' ⚠' if cell.warnings else ''}"
+
+
 def backbone(row: Row) -> str:
     """The name, marked when it is a baseline."""
     return visible(row.backbone) + (" (baseline)" if row.facts.baseline else "")
