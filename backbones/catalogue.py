@@ -51,7 +51,11 @@ def load(name: str, places: Places | None = None) -> "Backbone":
     source, _, reference = resolved.partition(":")
     if source not in ADAPTERS.found:
         raise unknown("backbone", name, [*_known_names(), *(f"{prefix}:..." for prefix in ADAPTERS.found)])
-    backbone: Backbone = ADAPTERS.load(source)(reference, places or Places())
+    adapter = ADAPTERS.load(source)
+    import torch  # by now the adapter has; listing names must not
+
+    with torch.random.fork_rng(devices=[]):  # what a library draws before the weights are read is nobody's business
+        backbone: Backbone = adapter(reference, places or Places())
     return backbone
 
 

@@ -10,7 +10,9 @@ from torch.nn.functional import interpolate
 Map = Float[Tensor, "batch channels map_height map_width"]
 
 
-def fit_to_stride(features: Map, stride: int, image_size: tuple[int, int]) -> Map:
+def fit_to_stride(
+    features: Map, stride: int, image_size: tuple[int, int]
+) -> Float[Tensor, "batch channels rows columns"]:
     """Resize bilinearly where an architecture rounds down (unpadded stems, floored pooling): by a cell or two."""
     size = (math.ceil(image_size[0] / stride), math.ceil(image_size[1] / stride))
     if features.shape[-2:] == size:

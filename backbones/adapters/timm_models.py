@@ -101,7 +101,7 @@ def load(reference: str, places: Places) -> Backbone:
 
 def untrained(reference: str, places: Places) -> Backbone:
     """The same architecture, preprocessing and card, weights as torch's generator initialises them."""
-    bare = timm.is_model(reference) and not timm.list_pretrained(f"{reference}.*")
+    bare = "." not in reference and timm.is_model(reference) and not timm.list_pretrained(f"{reference}.*")
     name = reference if bare else pinned(reference)
     return describe_and_wrap(name, timm.create_model(name, pretrained=False, **_any_size(name)))
 
@@ -116,7 +116,7 @@ def pinned(reference: str) -> str:
     tags = timm.list_pretrained(f"{architecture}.*") if timm.is_model(architecture) else []
     if reference in tags:
         return reference
-    if not timm.is_model(reference):
+    if "." in reference or not timm.is_model(reference):
         raise unknown("timm model", reference, tags or timm.list_pretrained())
     config = timm.models.get_pretrained_cfg(reference)
     if not tags or not config or not config.tag:

@@ -114,7 +114,7 @@ def load(reference: str, places: Places) -> Backbone:
     Without a weights' name torchvision's default of today is meant; the card names it in full.
     Raises ``ValueError`` for a name torchvision does not know, ``OSError`` where the weights cannot be had.
     """
-    architecture, weights = _find(reference)
+    architecture, weights = weights_of(reference)
     try:
         # First as plain tensors, its hash checked: what the builder then reads from the cache can run no code.
         weights.get_state_dict(progress=False, check_hash=True, weights_only=True)
@@ -125,7 +125,7 @@ def load(reference: str, places: Places) -> Backbone:
 
 def untrained(reference: str, places: Places) -> Backbone:
     """The same architecture, preprocessing and card, weights as torch's generator initialises them."""
-    architecture, weights = _find(reference)
+    architecture, weights = weights_of(reference)
     size = {"image_size": weights.meta["min_size"][0]} if architecture.startswith("vit_") else {}
     arguments = {**_arguments(architecture), **size, **({"init_weights": True} if architecture in ARGUMENTS else {})}
     return _describe(architecture, weights, models.get_model(architecture, weights=None, **arguments))
@@ -178,7 +178,8 @@ def _known() -> list[str]:
     return list(models.list_models(module=models))
 
 
-def _find(reference: str) -> tuple[str, Any]:
+def weights_of(reference: str) -> tuple[str, Any]:
+    """An architecture and its weights (an entry of torchvision's enumeration)."""
     architecture, _, name = reference.partition(".")
     if architecture not in _known():
         raise unknown("torchvision model", architecture, _known())
