@@ -9,17 +9,17 @@ from typing import Any
 
 import pyarrow as pa
 import torch
-from backbones.features import Extractor
-from results.statistics import bootstrap_interval
-from results.store import Store
 from torch.utils.flop_counter import FlopCounterMode
 
 from backbones.base import BASELINES, Backbone, resolve_device
+from backbones.features import Extractor
 from bob.meter import Measured, measure
 from bob.plan import Cell
 from bob.provenance import provenance
 from bob.roster import Roster
 from results import record
+from results.statistics import bootstrap_interval
+from results.store import Store
 from slurm.here import Job, launch
 from tasks.base import Note, Outputs, Score
 
@@ -180,21 +180,27 @@ class Gauntlet:
 def outputs_table(answers: Sequence[Any]) -> pa.Table | None:
     """Everything per item, one table: the task's columns, and ``score:METRIC`` for metrics that are means over items.
 
-    Raises ``ValueError`` where a score's items are not those of its split's outputs.
+    A score over other items than its split's outputs (a mean over several sets) has rows of its own, whose split is
+    ``SPLIT:METRIC``. Raises ``ValueError`` where the columns of one output differ in length.
     """
-    tables: list[pa.Table] = []
-    for outputs in (answer for answer in answers if isinstance(answer, Outputs)):
-        columns = dict(outputs.columns)
-        rows = {len(column) for column in columns.values()}
-        for score in (answer for answer in answers if isinstance(answer, Score) and answer.split == outputs.split):
-            if score.per_sample is not None:
-                columns[f"score:{score.metric}"] = score.per_sample
-                rows.add(len(score.per_sample))
-        if len(rows) != 1:
-            raise ValueError(f"outputs of split {outputs.split!r} have columns of different lengths: {sorted(rows)}")
-        arrays = {name: pa.array(column.tolist() if column.ndim > 1 else column) for name, column in columns.items()}
-        tables.append(pa.table({"split": pa.repeat(outputs.split, rows.pop()), **arrays}))
+    parts = {answer.split: dict(answer.columns) for answer in answers if isinstance(answer, Outputs)}
+    for score in (each for each in answers if isinstance(each, Score)):
+        if score.per_sample is None:
+            continue
+        columns = parts.get(score.split, {})
+        fits = columns and len(next(iter(columns.values()))) == len(score.per_sample)
+        target = score.split if fits else f"{score.split}:{score.metric}"
+        parts.setdefault(target, {})[f"score:{score.metric}"] = score.per_sample
+    tables = [_table(split, columns) for split, columns in parts.items()]
     return pa.concat_tables(tables, promote_options="default") if tables else None
+
+
+def _table(split: str, columns: dict[str, Any]) -> pa.Table:
+    rows = {len(column) for column in columns.values()}
+    if len(rows) != 1:
+        raise ValueError(f"outputs of split {split!r} have columns of different lengths: {sorted(rows)}")
+    arrays = {name: pa.array(column.tolist() if column.ndim > 1 else column) for name, column in columns.items()}
+    return pa.table({"split": pa.repeat(split, rows.pop()), **arrays})
 
 
 def score_row(score: Score) -> record.ScoreRow:

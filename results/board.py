@@ -73,10 +73,12 @@ def board(
     leaves measured times out, so that the same results give the same board.
     """
     current, superseded = _newest(records)
+    outdated = _outdated(current)
     versions = protocol_versions or {}
     stale = {
         r.key for r in current if versions.get(r.cell.task, r.identity.protocol_version) != r.identity.protocol_version
     }
+    stale |= outdated.keys()
     settings = sorted({record.cell.setting() for record in current})
     backbones = sorted({record.cell.backbone for record in current})
     grid: dict[tuple[str, str], list[Record]] = {(name, setting): [] for name in backbones for setting in settings}
@@ -90,7 +92,7 @@ def board(
         for i, name in enumerate(backbones)
     ]
     rows.sort(key=lambda row: (row.missing > 0, row.missing == len(columns), row.rank or 0.0, row.backbone))
-    return Board(columns, tuple(rows), tuple(_remarks(current, superseded, stale)), include_cost)
+    return Board(columns, tuple(rows), tuple(_remarks(current, superseded, stale, outdated)), include_cost)
 
 
 def _newest(records: Iterable[Record]) -> tuple[list[Record], int]:
@@ -102,6 +104,31 @@ def _newest(records: Iterable[Record]) -> tuple[list[Record], int]:
         total += record.status == "done"
     current = sorted(by_address.values(), key=lambda r: r.key)
     return current, total - sum(record.status == "done" for record in current)
+
+
+def _outdated(records: Sequence[Record]) -> dict[str, str]:
+    """By key, why a record is not comparable with the newest ones beside it.
+
+    A row is of one model: its newest weights. A column is of one question: its newest data and protocol. So seeds,
+    rows and columns never mix answers of before a change with answers of after it.
+    """
+    model: dict[str, Record] = {}
+    question: dict[str, Record] = {}
+    for record in sorted((r for r in records if r.status == "done"), key=lambda r: (r.provenance.created, r.key)):
+        model[record.cell.backbone] = question[record.cell.setting()] = record
+    outdated: dict[str, str] = {}
+    for record in records:
+        if record.status == "done":
+            asked = question[record.cell.setting()].identity
+            now = asked.model_copy(
+                update={
+                    "weights_sha256": model[record.cell.backbone].identity.weights_sha256,
+                    "precision": record.identity.precision,
+                }
+            )
+            if changes := now.changes_from(record.identity):
+                outdated[record.key] = "; ".join(changes)
+    return outdated
 
 
 def _column(setting: str, records: Sequence[Record]) -> Column:
@@ -171,12 +198,13 @@ def _row(
     )
 
 
-def _remarks(current: Sequence[Record], superseded: int, stale: set[str]) -> Iterable[str]:
+def _remarks(current: Sequence[Record], superseded: int, stale: set[str], outdated: Mapping[str, str]) -> Iterable[str]:
     if superseded:
         yield f"{superseded} older records answer a question that has a newer answer and are left out"
     for record in current:
         where = f"{record.cell.backbone}, {record.cell.setting()}, seed {record.cell.seed}"
         if record.key in stale:
-            yield f"stale: {where} (protocol version {record.identity.protocol_version})"
+            why = outdated.get(record.key, f"protocol version {record.identity.protocol_version}")
+            yield f"stale: {where} ({why})"
         elif record.status == "failed" and record.error:
             yield f"failed: {where}: {record.error.kind}: {record.error.message}"

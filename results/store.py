@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
+from pydantic import ValidationError
 
 from results.record import DamageError, FileFacts, Record, SchemaError
 
@@ -79,27 +80,44 @@ class Store:
     def fail(self, record: Record) -> None:
         """Keep a failed attempt. It does not stand in the way of the next."""
         folder = self.root / "failures" / _checked(record.key)
-        folder.mkdir(parents=True, exist_ok=True)
         name = f"{time.time_ns()}-{os.getpid()}.json"
-        _write(folder / f".{name}", record.to_json().encode())
-        os.rename(folder / f".{name}", folder / name)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            _write(folder / f".{name}", record.to_json().encode())
+            os.rename(folder / f".{name}", folder / name)
+            _sync(folder)
+        except OSError as error:
+            (folder / f".{name}").unlink(missing_ok=True)
+            raise OSError(error.errno, f"{error.strerror} ({FULL})", str(folder)) from error
 
     def get(self, key: str) -> Record | None:
-        """The record of a key, or None. A damaged one is moved to quarantine with a warning, and is None."""
+        """The record of a key, or None. A damaged one is moved to quarantine with a warning, and is None.
+
+        Raises ``SchemaError`` for the record of another release, ``OSError`` where it cannot be read.
+        """
+        try:
+            return self._read(key)
+        except DamageError as damage:
+            return self._quarantine(key, damage)
+
+    def _read(self, key: str) -> Record | None:
         folder = self._cell(key)
+        if not folder.exists():
+            return None
         try:
             record = Record.from_json((folder / RECORD).read_bytes())
             if record.key != key:
                 raise DamageError(f"it holds the record of {record.key}")
             for name, facts in record.files.items():
-                if (folder / name).stat().st_size != facts.size:
-                    raise DamageError(f"{name} is not {facts.size} bytes long")
+                _verify(folder / name, facts)
         except SchemaError as error:
             raise SchemaError(f"{folder / RECORD}: {error}") from None
-        except (ValueError, OSError) as error:
-            if folder.exists():
-                self._quarantine(folder, error)
-            return None
+        except FileNotFoundError as error:
+            if not folder.exists():  # moved to quarantine by another process meanwhile
+                return None
+            raise DamageError(f"{error.filename} is missing") from None
+        except ValidationError as error:
+            raise DamageError(f"{error.error_count()} fields are not what a record has") from None
         return record
 
     def records(self) -> list[Record]:
@@ -111,10 +129,8 @@ class Store:
         """The latest failed attempt of each key that has no finished record."""
         latest = []
         for folder in _listing(self.root / "failures"):
-            attempts = [path for path in _listing(folder) if not path.name.startswith(".")]
-            if attempts and not self._cell(folder.name).exists():
-                with suppress(ValueError):  # an attempt torn by a crash tells nothing
-                    latest.append(Record.from_json(attempts[-1].read_bytes()))
+            if _KEY.fullmatch(folder.name) and not self._cell(folder.name).exists():
+                latest.extend(_latest_attempt(folder))
         return latest
 
     def outputs(self, key: str) -> "pa.Table":
@@ -122,15 +138,13 @@ class Store:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        record = self.get(key)
+        file = self._cell(key) / OUTPUTS
+        existed, record = file.exists(), self.get(key)
+        if record is None and existed:
+            raise DamageError(f"{file} or its record was changed after it was written; run the cell again")
         if record is None or OUTPUTS not in record.files:
             raise FileNotFoundError(f"no outputs of cell {key} in {self.root}")
-        data = (self._cell(key) / OUTPUTS).read_bytes()
-        if hashlib.sha256(data).hexdigest() != record.files[OUTPUTS].sha256:
-            error = DamageError(f"{self._cell(key) / OUTPUTS} was changed after it was written; run the cell again")
-            self._quarantine(self._cell(key), error)
-            raise error
-        return pq.read_table(pa.BufferReader(data))
+        return pq.read_table(pa.BufferReader(file.read_bytes()))
 
     @contextmanager
     def claim(self, key: str) -> Iterator[bool]:
@@ -151,19 +165,24 @@ class Store:
     def _cell(self, key: str) -> Path:
         return self.root / "cells" / _checked(key)
 
-    def _quarantine(self, folder: Path, error: Exception) -> None:
-        target = self.root / "quarantine" / f"{folder.name}-{time.time_ns()}"
+    def _quarantine(self, key: str, damage: DamageError) -> Record | None:
+        """Move a damaged record away; under a lock and looked at again, for another process may have mended it."""
+        target = self.root / "quarantine" / f"{key}-{time.time_ns()}"
         target.parent.mkdir(parents=True, exist_ok=True)
-        with suppress(OSError):  # another process found it first
-            os.rename(folder, target)
-            message = f"damaged record {folder.name}: {error}; moved to {target}, it will be computed again"
-            warnings.warn(message, DamagedRecordWarning, stacklevel=3)
+        with FileLock(self.root / "quarantine.lock"):
+            try:
+                return self._read(key)
+            except DamageError:
+                os.rename(self._cell(key), target)
+        message = f"damaged record {key}: {damage}; moved to {target}, it will be computed again"
+        warnings.warn(message, DamagedRecordWarning, stacklevel=4)
+        return None
 
     def _clean(self) -> None:
         """Remove what processes that are gone were writing."""
         for folder in _listing(self._writing):
-            host, pid, _ = folder.name.rsplit("-", 2)
-            with suppress(OSError):
+            with suppress(OSError, ValueError):  # a name of another form is none of ours
+                host, pid, _ = folder.name.rsplit("-", 2)
                 old = time.time() - folder.stat().st_mtime > STALE_WRITE_SECONDS
                 if old or (host == socket.gethostname() and not _alive(int(pid))):
                     shutil.rmtree(folder, ignore_errors=True)
@@ -199,6 +218,24 @@ def _sync(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _verify(file: Path, facts: FileFacts) -> None:
+    data = file.read_bytes()
+    if len(data) != facts.size:
+        raise DamageError(f"{file.name} is not {facts.size} bytes long")
+    if hashlib.sha256(data).hexdigest() != facts.sha256:
+        raise DamageError(f"{file.name} was changed after it was written")
+
+
+def _latest_attempt(folder: Path) -> list[Record]:
+    """The newest attempt that is whole, as a list of one or none: one torn by a crash tells nothing."""
+    for path in reversed([path for path in _listing(folder) if path.suffix == ".json" and path.name[0] != "."]):
+        try:
+            return [Record.from_json(path.read_bytes())]
+        except DamageError as error:
+            warnings.warn(f"{path}: {error}; ignored", DamagedRecordWarning, stacklevel=3)
+    return []
 
 
 def _listing(folder: Path) -> list[Path]:

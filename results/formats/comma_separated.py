@@ -2,6 +2,7 @@
 
 import csv
 import io
+import unicodedata
 
 from results.board import Board
 
@@ -25,4 +26,8 @@ def render(board: Board) -> str:
 
 
 def _safe(value: object) -> object:
-    return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r", "\n") else value
+    if not isinstance(value, str):
+        return value
+    # Spreadsheets look past leading blanks and characters of no width, so this does too.
+    first = next((c for c in value if not c.isspace() and unicodedata.category(c) not in ("Cf", "Cc")), "")
+    return f"'{value}" if first in {"=", "+", "-", "@"} or value[:1] in {"\t", "\r", "\n"} else value
