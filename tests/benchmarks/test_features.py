@@ -1,0 +1,184 @@
+"""Feature extraction from JPEG files against timm's loader and model, and against the bare model; ratios of one run.
+
+ResNet-18 at 224 from 500 x 375 JPEGs on the CPU, 2 workers. Contenders take turns (A B C, A B C, ...) and medians are
+compared, so that a machine that is busy for a while is busy for all of them.
+"""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from backbones.base import Preprocess
+from backbones.feature_run import FeatureRun
+from backbones.features import Extractor, ExtractSettings
+from tests.feature_fakes import Wrapped
+
+timm = pytest.importorskip("timm", reason="the rival is timm's loader")
+pytestmark = pytest.mark.slow
+
+IMAGES, ROUNDS, BATCH = 192, 3, 32
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+class Files:
+    """JPEG files of a folder."""
+
+    identity = "benchmark"
+
+    def __init__(self, paths: list[Path]) -> None:
+        self.paths, self.names = paths, [path.name for path in paths]
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def read(self, index: int) -> bytes:
+        return self.paths[index].read_bytes()
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
+    """Blobs of several sizes and grain: about 85 kB each at quality 90, as photographs of that size are."""
+    folder = tmp_path_factory.mktemp("jpegs")
+    (folder / "a").mkdir()
+    random = np.random.default_rng(0)
+    for index in range(IMAGES):
+        image = random.normal(128, 9, (375, 500, 3))
+        for side, strength in ((5, 140), (24, 70), (94, 40)):
+            noise = Image.fromarray(random.integers(0, 256, (side, side * 4 // 3, 3), dtype=np.uint8))
+            image += (np.asarray(noise.resize((500, 375), Image.Resampling.BICUBIC)) / 255 - 0.5) * strength
+        Image.fromarray(np.clip(image, 0, 255).astype(np.uint8)).save(folder / "a" / f"{index:04}.jpg", quality=90)
+    return Files(sorted((folder / "a").iterdir()))
+
+
+@pytest.fixture(autouse=True)
+def two_cores():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+def in_turns(contenders: dict[str, Callable[[], int]]) -> dict[str, float]:
+    """Median images a second of each, over rounds in which every one has its turn."""
+    speeds: dict[str, list[float]] = {name: [] for name in contenders}
+    for _ in range(ROUNDS):
+        for name, contender in contenders.items():
+            started = time.perf_counter()
+            done = contender()
+            speeds[name].append(done / (time.perf_counter() - started))
+    medians = {name: median(values) for name, values in speeds.items()}
+    print("\n" + "\n".join(f"{name:24} {value:8.1f} images/s" for name, value in medians.items()))
+    return medians
+
+
+def network() -> nn.Module:
+    return timm.create_model("resnet18", num_classes=0).eval()
+
+
+def backbone() -> Wrapped:
+    backbone = Wrapped(network(), side=224)
+    backbone.preprocess = Preprocess((224, 224), 256, "center", "bilinear", MEAN, STD)
+    return backbone
+
+
+def timm_loader(files: Files):
+    dataset = timm.data.create_dataset("", root=str(files.paths[0].parents[1]))
+    return timm.data.create_loader(
+        dataset,
+        (3, 224, 224),
+        BATCH,
+        use_prefetcher=False,
+        interpolation="bilinear",
+        mean=MEAN,
+        std=STD,
+        num_workers=2,
+        crop_pct=0.875,
+        device=torch.device("cpu"),
+    )
+
+
+def with_timm(files: Files, model: nn.Module) -> Callable[[], int]:
+    def run() -> int:
+        with torch.inference_mode():
+            return sum(len(model(images)) for images, _ in timm_loader(files))
+
+    return run
+
+
+def bare(model: nn.Module, precision: torch.dtype) -> Callable[[], int]:
+    """The model alone, channels-last, on one batch that lies ready."""
+    model = model.to(memory_format=torch.channels_last)
+    images = torch.randn(BATCH, 3, 224, 224).contiguous(memory_format=torch.channels_last)
+
+    def run() -> int:
+        with torch.inference_mode(), torch.autocast("cpu", precision, enabled=precision != torch.float32):
+            return sum(len(model(images)) for _ in range(IMAGES // BATCH))
+
+    return run
+
+
+def ours(files: Files, folder: Path, precision: str) -> Callable[[], int]:
+    """From files to features on disk, a new cache each time."""
+    times = iter(range(1000))
+
+    def run() -> int:
+        settings = ExtractSettings(folder / f"{precision}{next(times)}", device="cpu", workers=2, precision=precision)
+        return len(Extractor(settings)(backbone(), files))
+
+    return run
+
+
+def test_extraction_in_float32(files, tmp_path):
+    speed = in_turns(
+        {
+            "timm loader + model": with_timm(files, network()),
+            "bare, channels-last": bare(network(), torch.float32),
+            "ours": ours(files, tmp_path, "float32"),
+        }
+    )
+    assert speed["ours"] >= 1.3 * speed["timm loader + model"]
+    assert speed["ours"] >= 0.95 * speed["bare, channels-last"]
+
+
+@pytest.mark.skipif(not torch.ops.mkldnn._is_mkldnn_bf16_supported(), reason="this CPU has no bfloat16 arithmetic")
+def test_extraction_in_bfloat16(files, tmp_path):
+    speed = in_turns(
+        {
+            "timm loader + model": with_timm(files, network()),
+            "bare, channels-last": bare(network(), torch.bfloat16),
+            "ours": ours(files, tmp_path, "bfloat16"),
+        }
+    )
+    assert speed["ours"] >= 2.2 * speed["timm loader + model"]
+    assert speed["ours"] >= 0.95 * speed["bare, channels-last"]
+
+
+def test_decoding_and_preprocessing(files):
+    def decode_with_timm() -> int:
+        return sum(len(images) for images, _ in timm_loader(files))
+
+    def decode_with_ours() -> int:
+        with FeatureRun(backbone(), files, "pooled", torch.device("cpu"), 2, "float32", BATCH) as run:
+            return sum(len(images) for images in run.batches([range(IMAGES)]))
+
+    speed = in_turns({"timm loader": decode_with_timm, "ours": decode_with_ours})
+    assert speed["ours"] >= 1.5 * speed["timm loader"]
+
+
+def test_cached_run(files, tmp_path, benchmark):
+    model = backbone()
+    settings = ExtractSettings(tmp_path, device="cpu", workers=2)
+    started = time.perf_counter()
+    first = np.array(Extractor(settings)(model, files))
+    computing = time.perf_counter() - started
+    cached = benchmark(lambda: np.array(Extractor(settings)(model, files)))
+    assert np.array_equal(first, cached)
+    print(f"\ncomputed in {computing:.2f} s, from the cache in {benchmark.stats.stats.median * 1000:.1f} ms")
+    assert computing >= 50 * benchmark.stats.stats.median
