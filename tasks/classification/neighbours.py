@@ -11,16 +11,18 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from jaxtyping import Float32, Int64
+from numpy.typing import NDArray
 from torch import Tensor
 
 GROUP = 16
 QUERIES = 256
 COLUMNS = 16384
-TIE = 2.0**-20
-"""Similarities are rounded to this (float32 dot products of unit vectors differ by less), so ties are ties."""
+KEPT = 2**17
+"""Up to this many gallery rows the fast pass's similarities of a block of queries are kept (64 MB), which narrows
+groups to single rows; beyond, whole groups are computed again."""
 
-PAIRS = 4096
-"""(query, group) pairs computed again at once."""
+STEPS = 2**20
+"""Similarities are rounded to 1/STEPS (float32 dot products of unit vectors differ by less), so ties are ties."""
 
 
 def nearest(
@@ -37,14 +39,14 @@ def nearest(
     screen = _screen(theirs) if len(theirs) > 64 * k else None
     for begin in range(0, len(ours), QUERIES):
         block = slice(begin, begin + QUERIES)
-        part = ours[block]
-        similarities[block], rows[block] = _screened(part, theirs, screen, k) if screen else _direct(part, theirs, k)
+        found = _screened(ours[block], theirs, screen, k) if screen else _direct(ours[block], theirs, k)
+        similarities[block], rows[block] = found
     return similarities, rows
 
 
 @dataclass(frozen=True)
 class _Screen:
-    """The gallery as the fast pass sees it, and what that costs in precision."""
+    """The gallery as the fast pass sees it (its last row repeated to fill the last group), and what that costs."""
 
     rows: Tensor
     error: float
@@ -54,74 +56,77 @@ class _Screen:
 def _screen(gallery: Tensor) -> _Screen:
     fast = bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
     accumulated = gallery.shape[1] * 2.0**-23
-    if not fast:
-        return _Screen(gallery, accumulated, 0.0)
-    rows = torch.empty(gallery.shape, dtype=torch.bfloat16)
+    filled = -(-len(gallery) // GROUP) * GROUP
+    rows = torch.empty(filled, gallery.shape[1], dtype=torch.bfloat16 if fast else torch.float32)
     worst = 0.0
     for begin in range(0, len(gallery), COLUMNS):
-        block = slice(begin, begin + COLUMNS)
-        rows[block] = gallery[block]
-        worst = max(worst, float((gallery[block] - rows[block].float()).norm(dim=1).max()))
-    return _Screen(rows, worst + accumulated, 2.0**-8)
+        part = gallery[begin : begin + COLUMNS]
+        rows[begin : begin + len(part)] = part
+        worst = max(worst, float((part - rows[begin : begin + len(part)].float()).norm(dim=1).max()))
+    rows[len(gallery) :] = rows[len(gallery) - 1]
+    return _Screen(rows, worst + accumulated, 2.0**-8 if fast else 0.0)
 
 
 def _screened(queries: Tensor, gallery: Tensor, screen: _Screen, k: int) -> tuple[np.ndarray, np.ndarray]:
     seen = queries.to(screen.rows.dtype)
-    highest = _group_maxima(seen, screen.rows)
-    floor = torch.from_numpy(-np.partition(-highest.numpy(), k - 1, axis=1)[:, k - 1 : k])
+    highest, kept = _group_maxima(seen, screen.rows)
+    floor = torch.from_numpy(np.partition(highest.numpy(), -k, axis=1)[:, -k, None])
     error = (queries - seen.float()).norm(dim=1, keepdim=True) + 1.01 * screen.error
     floor = floor - 2 * error - 2.02 * screen.rounding * floor.abs()
     reached = highest >= floor
-    counts = reached.sum(1)
     # Where nearly everything ties, gathering rows one by one would cost more than the plain product.
-    crowded = counts > max(8 * k, reached.shape[1] // 16)
+    crowded = reached.sum(1) > max(16 * k, reached.shape[1] // 16)
     reached[crowded] = False
     similarities, rows = np.empty((len(queries), k), np.float32), np.empty((len(queries), k), np.int64)
-    if bool(crowded.any()):
-        chosen = crowded.numpy()
+    owners, columns = _candidates(reached.numpy(), kept, floor, len(gallery))
+    chosen = crowded.numpy()
+    similarities[~chosen], rows[~chosen] = _best(queries.numpy(), gallery.numpy(), owners, columns, k)
+    if chosen.any():
         similarities[chosen], rows[chosen] = _direct(queries[crowded], gallery, k)
-    owners, groups = reached.nonzero(as_tuple=True)
-    exact = _pair_similarities(queries, gallery, owners, groups)
-    ends = reached.sum(1).cumsum(0).tolist()
-    columns = (groups[:, None] * GROUP + torch.arange(GROUP)).numpy()
-    for query, (begin, end) in enumerate(zip([0, *ends], ends, strict=False)):
-        if begin < end:
-            found, place = exact[begin:end].reshape(-1), columns[begin:end].reshape(-1)
-            best = np.lexsort((place, -found))[:k]
-            similarities[query], rows[query] = found[best], place[best]
     return similarities, rows
 
 
-def _group_maxima(queries: Tensor, gallery: Tensor) -> Tensor:
-    """(queries, groups) float32. The last group may be short."""
-    highest = torch.empty(len(queries), -(-len(gallery) // GROUP))
-    product = torch.empty(len(queries), COLUMNS, dtype=gallery.dtype)
+def _group_maxima(queries: Tensor, gallery: Tensor) -> tuple[Tensor, Tensor | None]:
+    """The highest similarity of each group, (queries, groups) float32, and all of them where they are few."""
+    if len(gallery) <= KEPT:
+        product = (queries @ gallery.T).view(len(queries), -1, GROUP)
+        return product.amax(-1).float(), product
+    highest = torch.empty(len(queries), len(gallery) // GROUP)
     for begin in range(0, len(gallery), COLUMNS):
-        columns = gallery[begin : begin + COLUMNS]
-        out = product if len(columns) == COLUMNS else torch.empty(len(queries), len(columns), dtype=gallery.dtype)
-        torch.mm(queries, columns.T, out=out)
-        short = -len(columns) % GROUP
-        if short:
-            out = torch.nn.functional.pad(out, (0, short), value=-torch.inf)
-        group = begin // GROUP
-        highest[:, group : group + out.shape[1] // GROUP] = out.view(len(queries), -1, GROUP).amax(-1)
-    return highest
+        product = (queries @ gallery[begin : begin + COLUMNS].T).view(len(queries), -1, GROUP)
+        highest[:, begin // GROUP : begin // GROUP + product.shape[1]] = product.amax(-1)
+    return highest, None
 
 
-def _pair_similarities(queries: Tensor, gallery: Tensor, owners: Tensor, groups: Tensor) -> np.ndarray:
-    """(pairs, GROUP): float32 similarities of each pair's query to its group's rows, -inf past the gallery's end."""
-    exact = np.empty((len(owners), GROUP), np.float32)
-    for begin in range(0, len(owners), PAIRS):
-        block = slice(begin, begin + PAIRS)
-        columns = groups[block, None] * GROUP + torch.arange(GROUP)
-        members = gallery[columns.clamp_max(len(gallery) - 1).flatten()].view(len(columns), GROUP, -1)
-        values = torch.bmm(members, queries[owners[block], :, None])[:, :, 0]
-        exact[block] = torch.where(columns < len(gallery), _rounded(values), -torch.inf).numpy()
-    return exact
+def _candidates(
+    reached: np.ndarray, kept: Tensor | None, floor: Tensor, rows: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """(query, gallery row) pairs that may be among the nearest, by query."""
+    owners, groups = np.nonzero(reached)
+    columns = groups[:, None] * GROUP + np.arange(GROUP)
+    possible = columns < rows
+    if kept is not None:
+        near = kept[torch.from_numpy(owners), torch.from_numpy(groups)].float() >= floor[torch.from_numpy(owners)]
+        possible &= near.numpy()
+    return np.repeat(owners, GROUP)[possible.ravel()], columns[possible]
 
 
-def _rounded(similarities: Tensor) -> Tensor:
-    return (similarities / TIE).round() * TIE
+def _best(
+    queries: np.ndarray, gallery: np.ndarray, owners: NDArray[np.int64], columns: NDArray[np.int64], k: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The ``k`` nearest of each query that has candidates, from float32 products.
+
+    Query, similarity (falling) and row are packed into one whole number, so that one sort settles all, ties included.
+    """
+    present, starts = np.unique(owners, return_index=True)
+    exact = np.empty(len(owners), np.float32)
+    for query, begin, end in zip(present, starts, np.append(starts, len(owners))[1:], strict=True):
+        exact[begin:end] = gallery[columns[begin:end]] @ queries[query]
+    falling = 2 * STEPS - np.rint(exact * STEPS).astype(np.int64)
+    keys = np.sort((owners << 54) | (falling << 30) | columns)
+    keys = keys[starts[:, None] + np.arange(k)]
+    similarities = (2 * STEPS - ((keys >> 30) & (2**24 - 1))) / STEPS
+    return similarities.astype(np.float32), keys & (2**30 - 1)
 
 
 def _direct(queries: Tensor, gallery: Tensor, k: int) -> tuple[np.ndarray, np.ndarray]:
@@ -129,7 +134,7 @@ def _direct(queries: Tensor, gallery: Tensor, k: int) -> tuple[np.ndarray, np.nd
     similarities, rows = np.empty((len(queries), k), np.float32), np.empty((len(queries), k), np.int64)
     few = max(1, 2**24 // len(gallery))
     for begin in range(0, len(queries), few):
-        values = _rounded(queries[begin : begin + few] @ gallery.T).numpy()
+        values = ((queries[begin : begin + few] @ gallery.T) * STEPS).round_().div_(STEPS).numpy()
         for query, line in enumerate(values, start=begin):
             last = np.partition(line, len(line) - k)[len(line) - k]
             above = np.flatnonzero(line > last)
