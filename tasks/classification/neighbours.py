@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 GROUP = 16
-QUERIES = 256
 COLUMNS = 16384
 KEPT = 2**17
 """Up to this many gallery rows the fast pass's similarities of a block of queries are kept (64 MB), which narrows
@@ -37,8 +36,10 @@ def nearest(
     ours, theirs = torch.from_numpy(np.ascontiguousarray(queries)), torch.from_numpy(np.ascontiguousarray(gallery))
     similarities, rows = np.empty((len(ours), k), np.float32), np.empty((len(ours), k), np.int64)
     screen = _screen(theirs) if len(theirs) > 64 * k else None
-    for begin in range(0, len(ours), QUERIES):
-        block = slice(begin, begin + QUERIES)
+    # Few large products: a thread pool's round trip costs more than a small gallery's product.
+    together = min(1024, max(256, 2**24 // len(theirs)))
+    for begin in range(0, len(ours), together):
+        block = slice(begin, begin + together)
         found = _screened(ours[block], theirs, screen, k) if screen else _direct(ours[block], theirs, k)
         similarities[block], rows[block] = found
     return similarities, rows
@@ -70,44 +71,42 @@ def _screen(gallery: Tensor) -> _Screen:
 def _screened(queries: Tensor, gallery: Tensor, screen: _Screen, k: int) -> tuple[np.ndarray, np.ndarray]:
     seen = queries.to(screen.rows.dtype)
     highest, kept = _group_maxima(seen, screen.rows)
-    floor = torch.from_numpy(np.partition(highest.numpy(), -k, axis=1)[:, -k, None])
-    error = (queries - seen.float()).norm(dim=1, keepdim=True) + 1.01 * screen.error
-    floor = floor - 2 * error - 2.02 * screen.rounding * floor.abs()
+    floor = np.partition(highest, -k, axis=1)[:, -k, None]
+    error = np.linalg.norm(queries.numpy() - seen.float().numpy(), axis=1, keepdims=True) + 1.01 * screen.error
+    floor = floor - 2 * error - 2.02 * screen.rounding * np.abs(floor)
     reached = highest >= floor
     # Where nearly everything ties, gathering rows one by one would cost more than the plain product.
     crowded = reached.sum(1) > max(16 * k, reached.shape[1] // 16)
     reached[crowded] = False
     similarities, rows = np.empty((len(queries), k), np.float32), np.empty((len(queries), k), np.int64)
-    owners, columns = _candidates(reached.numpy(), kept, floor, len(gallery))
-    chosen = crowded.numpy()
-    similarities[~chosen], rows[~chosen] = _best(queries.numpy(), gallery.numpy(), owners, columns, k)
-    if chosen.any():
-        similarities[chosen], rows[chosen] = _direct(queries[crowded], gallery, k)
+    owners, columns = _candidates(reached, kept, floor, len(gallery))
+    similarities[~crowded], rows[~crowded] = _best(queries.numpy(), gallery.numpy(), owners, columns, k)
+    if crowded.any():
+        similarities[crowded], rows[crowded] = _direct(queries[torch.from_numpy(crowded)], gallery, k)
     return similarities, rows
 
 
-def _group_maxima(queries: Tensor, gallery: Tensor) -> tuple[Tensor, Tensor | None]:
+def _group_maxima(queries: Tensor, gallery: Tensor) -> tuple[np.ndarray, Tensor | None]:
     """The highest similarity of each group, (queries, groups) float32, and all of them where they are few."""
     if len(gallery) <= KEPT:
         product = (queries @ gallery.T).view(len(queries), -1, GROUP)
-        return product.amax(-1).float(), product
+        return product.amax(-1).float().numpy(), product
     highest = torch.empty(len(queries), len(gallery) // GROUP)
     for begin in range(0, len(gallery), COLUMNS):
         product = (queries @ gallery[begin : begin + COLUMNS].T).view(len(queries), -1, GROUP)
         highest[:, begin // GROUP : begin // GROUP + product.shape[1]] = product.amax(-1)
-    return highest, None
+    return highest.numpy(), None
 
 
 def _candidates(
-    reached: np.ndarray, kept: Tensor | None, floor: Tensor, rows: int
+    reached: np.ndarray, kept: Tensor | None, floor: np.ndarray, rows: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """(query, gallery row) pairs that may be among the nearest, by query."""
     owners, groups = np.nonzero(reached)
     columns = groups[:, None] * GROUP + np.arange(GROUP)
     possible = columns < rows
     if kept is not None:
-        near = kept[torch.from_numpy(owners), torch.from_numpy(groups)].float() >= floor[torch.from_numpy(owners)]
-        possible &= near.numpy()
+        possible &= kept[torch.from_numpy(owners), torch.from_numpy(groups)].float().numpy() >= floor[owners]
     return np.repeat(owners, GROUP)[possible.ravel()], columns[possible]
 
 
@@ -123,9 +122,9 @@ def _best(
     for query, begin, end in zip(present, starts, np.append(starts, len(owners))[1:], strict=True):
         exact[begin:end] = gallery[columns[begin:end]] @ queries[query]
     falling = 2 * STEPS - np.rint(exact * STEPS).astype(np.int64)
-    keys = np.sort((owners << 54) | (falling << 30) | columns)
+    keys = np.sort((owners << 52) | (falling << 30) | columns)
     keys = keys[starts[:, None] + np.arange(k)]
-    similarities = (2 * STEPS - ((keys >> 30) & (2**24 - 1))) / STEPS
+    similarities = (2 * STEPS - ((keys >> 30) & (2**22 - 1))) / STEPS
     return similarities.astype(np.float32), keys & (2**30 - 1)
 
 
