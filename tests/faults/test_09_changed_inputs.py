@@ -37,7 +37,7 @@ def test_every_change_is_noticed_and_named(bob: Any, tiny_backbones: list[str], 
     assert "1 cells computed" in bob("run", *ask)[1]
 
     mine.write_text(mine.read_text().replace("0.5, 0.5, 0.5), std", "0.4, 0.4, 0.4), std"))
-    assert "preprocessing" in bob("plan", *ask)[1]
+    assert "1 stale" in bob("plan", *ask)[1]
     assert "1 cells computed" in bob("run", *ask)[1]
     assert "1 found done" in bob("run", *ask, "--workers", "1", "--storage", "float16")[1]
     assert "1 stale" in bob("plan", *ask, "--precision", "bfloat16")[1]

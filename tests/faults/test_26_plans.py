@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 GOOD = "backbones: [pixels]\ntasks:\n  - {task: classification.knn, dataset: digits}\n"
+BOMB = "a0: &a0 [x,x,x,x,x,x,x,x,x]\n" + "".join(f"a{i}: &a{i} [{f'*a{i - 1},' * 9}]\n" for i in range(1, 9))
 
 
 def test_all_mistakes_are_told_at_once(bob: Any) -> None:
@@ -40,7 +41,7 @@ def test_all_mistakes_are_told_at_once(bob: Any) -> None:
     ("text", "words"),
     [
         ("!!python/object/apply:os.system ['touch hacked']", ["python/object"]),
-        ("a0: &a [x,x,x,x,x,x,x,x,x,x]\n" + "".join(f"a{i}: &a [{'*a,' * 9}*a]\n" for i in range(1, 9)), ["aliases"]),
+        (BOMB, ["aliases"]),
         (GOOD + "backbones: [pixels]\n", ["twice", "line 4"]),
         (GOOD + "sedes: [1]\n", ["'sedes'", "'seeds'"]),
         (GOOD + "seeds: [no]\n", ["seeds", "'no'"]),
