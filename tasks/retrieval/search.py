@@ -11,12 +11,13 @@ from jaxtyping import Float32, Int64
 from tasks.retrieval.ranking import Blocks, blocks
 
 HELD = 2**24
-"""Similarities held at once (64 MB, as whole numbers 64 MB more); never less than one query's."""
+"""Similarities held at once (64 MB); never less than one query's."""
 
 STEPS = 2**20
 """Similarities are rounded to 1/STEPS, above float32's own rounding, so that equal vectors tie wherever they stand."""
 
-SELF = np.iinfo(np.int32).min
+SELF = np.float32(-2)
+"""Below every similarity."""
 
 
 def rankings(
@@ -44,13 +45,13 @@ def rankings(
         if not len(answers):
             return None
         right = line[answers]
-        # Only what scores at least as much as the last right answer can be ranked above one.
-        line = line[line >= right.min()] if len(answers) * 64 < len(line) else line
-        line.sort()
-        return blocks(line, right)
+        # Only what scores at least as much as the last right answer, or ties with it, can share its rank or be above.
+        line = line[line >= right.min() - np.float32(2 / STEPS)]
+        ordered = np.rint(line * STEPS).astype(np.int32)
+        ordered.sort()
+        return blocks(ordered, np.rint(right * STEPS).astype(np.int32))
 
     with ThreadPoolExecutor(cpu_count()) as threads:
         for begin in range(0, len(queries), few):
-            scores = torch.from_numpy(queries[begin : begin + few]) @ transposed
-            lines = scores.mul_(STEPS).round_().to(torch.int32).numpy()
+            lines = (torch.from_numpy(queries[begin : begin + few]) @ transposed).numpy()
             yield from threads.map(ranked, range(begin, begin + len(lines)), lines)

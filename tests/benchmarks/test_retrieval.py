@@ -15,12 +15,14 @@ DIM = 256
 
 
 def argsort_style(queries: np.ndarray, asked: np.ndarray, gallery: np.ndarray, labels: np.ndarray) -> float:
-    """In the manner of revisitop: ranks = argsort(-scores), then the places of the right answers. Finite mean, though,
-    not trapezoids, so that both compute the same number. It goes query by query, in bounded memory as ours does."""
+    """In the manner of revisitop: argsort(-scores, axis=0) of (gallery, queries), then the right answers' places.
+
+    Its mean is finite, not of trapezoids, so that both compute the same number; it goes in bounded memory as ours does.
+    """
     found = []
     for begin in range(0, len(queries), 16):
-        ranks = np.argsort(-(queries[begin : begin + 16] @ gallery.T), axis=1)
-        for row, label in zip(ranks, asked[begin : begin + 16], strict=True):
+        ranks = np.argsort(-(gallery @ queries[begin : begin + 16].T), axis=0)
+        for row, label in zip(ranks.T, asked[begin : begin + 16], strict=True):
             places = np.arange(len(row))[np.isin(row, np.flatnonzero(labels == label))]
             found.append(((np.arange(len(places)) + 1) / (places + 1)).mean())
     return float(np.mean(found))
