@@ -55,13 +55,15 @@ class Board:
     """Rows in order: complete ones by mean rank, then those with missing cells, since theirs are not comparable.
 
     z-scores and ranks are over all rows, baselines among them: they are part of the field, and with few candidates
-    there would be no spread to measure by. ``remarks`` tell what was left out and why.
+    there would be no spread to measure by. ``remarks`` tell what was left out and why;
+    ``versions`` are those of BoB that computed what is shown.
     """
 
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
     remarks: tuple[str, ...]
     include_cost: bool
+    versions: tuple[str, ...]
 
 
 def board(
@@ -92,7 +94,8 @@ def board(
         for i, name in enumerate(backbones)
     ]
     rows.sort(key=lambda row: (row.missing > 0, row.missing == len(columns), row.rank or 0.0, row.backbone))
-    return Board(columns, tuple(rows), tuple(_remarks(current, superseded, stale, outdated)), include_cost)
+    made_by = tuple(sorted({f"BoB {r.provenance.bob_version} ({r.provenance.commit[:12]})" for r in current}))
+    return Board(columns, tuple(rows), tuple(_remarks(current, superseded, stale, outdated)), include_cost, made_by)
 
 
 def _newest(records: Iterable[Record]) -> tuple[list[Record], int]:
