@@ -11,7 +11,7 @@ import pyarrow as pa
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from backbones.base import BASELINES, Backbone, resolve_device
+from backbones.base import BASELINES, Backbone, freeze, resolve_device
 from backbones.features import Extractor
 from bob.meter import Measured, measure
 from bob.plan import Cell
@@ -170,6 +170,7 @@ class Gauntlet:
         """Floating-point operations of one image through ``embed``; None where the counter knows no operation of it."""
         if name not in self._flops:
             device = next((p.device for p in backbone.parameters()), self.device)
+            freeze(backbone)  # its features may have come from the cache, with nothing having frozen it yet
             image = torch.zeros(1, 3, *backbone.preprocess.size, device=device)
             with torch.inference_mode(), FlopCounterMode(display=False) as counter:
                 backbone.embed(image)

@@ -62,7 +62,9 @@ class Cell(_Frozen):
         >>> Cell(backbone="b", task="retrieval", datasets={"dataset": ["digits"]}, settings={"k": 5}).setting()
         'retrieval digits k=5'
         """
-        data = " > ".join(", ".join(names) for names in self.datasets.values())
+        # Roles in the order of a question: train before test, query before gallery.
+        roles = sorted(self.datasets, reverse=True)
+        data = " > ".join(", ".join(self.datasets[role]) for role in roles)
         return " ".join([self.task, data, *(f"{name}={value}" for name, value in sorted(self.settings.items()))])
 
 

@@ -1,4 +1,4 @@
-"""Colour and gradient statistics of 16 cells, nothing learnt: the floor every backbone must beat (``pixels``)."""
+"""Colour and gradient statistics of the image, nothing learnt: the floor every backbone must beat (``pixels``)."""
 
 import math
 
@@ -11,9 +11,9 @@ from backbones.base import Backbone, Card, Preprocess
 from backbones.places import Places
 from backbones.weights import weights_sha256
 
-VERSION = 1
+VERSION = 2
 """Part of the identity: to be raised with any change of the numbers below or of what is done with them."""
-CELLS = 4
+SIDE = 64
 STRIDE = 16
 ORIENTATIONS = 9
 SOFTENING = 0.02
@@ -21,10 +21,11 @@ SOFTENING = 0.02
 
 
 class PixelStatistics(Backbone):
-    """Each cell gives its mean and spread of red, green and blue and a histogram of gradient directions: 15 numbers.
+    """Mean and spread of red, green and blue and a histogram of gradient directions: 15 numbers, blind to place.
 
-    The histogram (unsigned directions, weighted by gradient strength, normalised) is that of Dalal and Triggs 2005,
-    without overlapping blocks.
+    The histogram is of unsigned directions, weighted by gradient strength, normalised. Taken in a grid of cells it
+    would be that of Dalal and Triggs 2005: a good hand-made feature, no floor (in 4 x 4 cells it was 56 % right on
+    CIFAR-10 where networks with random weights were 36 to 43 %). ``feature_maps`` gives the cells.
     """
 
     def __init__(self) -> None:
@@ -42,8 +43,8 @@ class PixelStatistics(Backbone):
             weights_sha256=weights_sha256(self, f"pixels version {VERSION}"),
         )
         self.preprocess = Preprocess(
-            size=(CELLS * STRIDE, CELLS * STRIDE),
-            resize=CELLS * STRIDE,
+            size=(SIDE, SIDE),
+            resize=SIDE,
             crop="squash",
             interpolation="bilinear",
             mean=(0.0, 0.0, 0.0),
@@ -52,8 +53,8 @@ class PixelStatistics(Backbone):
         self.eval()
 
     def embed(self, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch dim"]:
-        """The 4 x 4 cells side by side: 240 numbers."""
-        return statistics(images, (CELLS, CELLS)).flatten(1)
+        """The 15 numbers of the whole image."""
+        return statistics(images, (1, 1)).flatten(1)
 
     def feature_maps(
         self, images: Float[Tensor, "batch 3 height width"]

@@ -48,3 +48,15 @@ def test_votes_weigh_by_nearness() -> None:
     votes = vote(np.array([[0.9, 0.8, 0.8]], np.float32), np.array([[1, 0, 0]]), 3, 0.1)
     weights = np.array([2 * np.exp(8.0), np.exp(9.0), 0])
     np.testing.assert_allclose(votes[0], weights / weights.sum(), rtol=1e-5)
+
+
+def test_a_crowded_gallery_where_every_group_is_within_the_fast_passs_error() -> None:
+    generator = np.random.default_rng(5)
+    direction = generator.normal(size=64)
+    gallery = normalised(direction + 1e-4 * generator.normal(size=(3000, 64)))
+    queries = normalised(direction + 1e-4 * generator.normal(size=(7, 64)))
+    similarities, found = nearest(queries, gallery, 20)
+    exact = np.take_along_axis(queries.astype(np.float64) @ gallery.T.astype(np.float64), found, axis=1)
+    np.testing.assert_allclose(similarities, exact, atol=2e-6)
+    best = np.sort(queries.astype(np.float64) @ gallery.T.astype(np.float64), axis=1)[:, ::-1][:, :20]
+    np.testing.assert_allclose(exact, best, atol=2e-6)
