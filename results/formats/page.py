@@ -2,10 +2,12 @@
 
 import base64
 import hashlib
+import re
 from functools import cache
 from pathlib import Path
 
 from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
 
 from results.board import Board, Column, Entry
 from results.formats import words
@@ -24,7 +26,15 @@ def render(board: Board) -> str:
     )
     scales = [_scale([row.entries[i] for row in board.rows]) for i in range(len(board.columns))]
     page: str = _template().render(
-        board=board, words=words, visible=visible, style=style, script=script, policy=policy, scales=scales, bar=_bar
+        board=board,
+        words=words,
+        visible=visible,
+        breakable=_breakable,
+        style=style,
+        script=script,
+        policy=policy,
+        scales=scales,
+        bar=_bar,
     )
     return page
 
@@ -35,6 +45,11 @@ def _template():  # type: ignore[no-untyped-def]
     return Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True).from_string(
         source
     )
+
+
+def _breakable(text: str) -> Markup:
+    """A name that may be broken after its punctuation, not in the middle of a word."""
+    return Markup("<wbr>").join(re.split(r"(?<=[_.:#/,=])(?=\w)", visible(text)))
 
 
 def _hash(text: str) -> str:
