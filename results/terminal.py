@@ -1,4 +1,6 @@
-"""The board in the terminal: backbones down, and as many settings across as it has room for."""
+"""The board in the terminal: one table where it fits, else averages first and settings below, as many as fit."""
+
+from collections.abc import Sequence
 
 from rich.console import Console
 from rich.table import Table
@@ -7,6 +9,9 @@ from rich.text import Text
 from results.board import Board
 from results.formats import words
 
+NAME, AVERAGES, SETTING = 30, 12, 14
+"""Widths a column needs: the backbone's name, an average, a setting's ``81.3 ±1.8``."""
+
 
 def print_board(board: Board) -> None:
     """Print it on standard output. Settings are numbered in the head and spelled out below."""
@@ -14,18 +19,36 @@ def print_board(board: Board) -> None:
     if not board.rows:
         console.print(words.EMPTY, markup=False)
         return
-    table = Table(caption_justify="left", header_style="bold")
-    for position, head in enumerate(words.headers(board)):
-        left = {"justify": "left", "min_width": 26, "overflow": "fold"} if position == 0 else {"no_wrap": True}
-        table.add_column(head, **{"justify": "right", **left})  # type: ignore[arg-type]
-    for position in range(len(board.columns)):
-        table.add_column(f"[{position + 1}]".replace("[", r"\["), justify="right")
-    for row in board.rows:
-        cells = [*words.leading(row, board), *map(words.short_entry, row.entries, board.columns)]
-        table.add_row(*map(Text, cells), style="dim" if row.facts.baseline else None)
-    console.print(table)
-    for position, column in enumerate(board.columns):
-        console.print(f"[{position + 1}] {words.title(column)}", markup=False, highlight=False)
+    heads = [*words.headers(board), *(f"[{position}]" for position in range(1, len(board.columns) + 1))]
+    lines = [[*words.leading(row, board), *map(words.short_entry, row.entries, board.columns)] for row in board.rows]
+    for columns in _parts(len(words.headers(board)), len(heads), console.width):
+        console.print(_table(board, heads, lines, columns))
+    for position, column in enumerate(board.columns, start=1):
+        console.print(f"[{position}] {words.title(column)}", markup=False, highlight=False)
     console.print(words.LEGEND, markup=False, highlight=False, style="dim")
     for remark in board.remarks:
         console.print(remark, markup=False, highlight=False)
+
+
+def _parts(leading: int, total: int, width: int) -> list[list[int]]:
+    """The columns of each table; the first column, the name, is in all of them.
+
+    >>> _parts(5, 8, 200), _parts(5, 8, 60)
+    ([[0, 1, 2, 3, 4, 5, 6, 7]], [[0, 1, 2, 3, 4], [0, 5, 6], [0, 7]])
+    """
+    if NAME + AVERAGES * (leading - 1) + SETTING * (total - leading) <= width:
+        return [list(range(total))]
+    fitting = max(1, (width - NAME) // SETTING)
+    chunks = [list(range(start, min(start + fitting, total))) for start in range(leading, total, fitting)]
+    return [list(range(leading)), *([0, *chunk] for chunk in chunks)]
+
+
+def _table(board: Board, heads: Sequence[str], lines: Sequence[Sequence[str]], columns: Sequence[int]) -> Table:
+    table = Table(header_style="bold")
+    for column in columns:
+        table.add_column(
+            Text(heads[column]), justify="right" if column else "left", overflow="fold", no_wrap=column > 0
+        )
+    for row, line in zip(board.rows, lines, strict=True):
+        table.add_row(*(Text(line[column]) for column in columns), style="dim" if row.facts.baseline else None)
+    return table
