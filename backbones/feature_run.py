@@ -25,9 +25,9 @@ BATCH_SIZES = {"cpu": 32, "cuda": 256, "mps": 64}
 class FeatureRun:
     """A backbone, frozen and arranged on a device, with the threads that feed it. Use it in a ``with`` statement.
 
-    Threads beat worker processes here: decoding and resizing release the interpreter lock, nothing is copied between
-    processes, and nothing has to start. On a CPU they decode one batch and then leave every core to the model, which
-    measured faster than decoding beside it: OpenMP waits for its slowest thread. On other devices they run ahead.
+    Threads, not worker processes: decoding and resizing release the interpreter lock, nothing is copied between
+    processes, and nothing has to start. On a CPU they decode one batch and then leave every core to the model, for
+    OpenMP waits for its slowest thread (reasoned, not measured against overlap). On other devices they run ahead.
     """
 
     def __init__(
