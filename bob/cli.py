@@ -4,7 +4,6 @@ Nothing heavy is imported before a command needs it, so that help and lists answ
 """
 
 import fnmatch
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -101,6 +100,9 @@ def run_command(asked: Asked, options: RunOptions) -> None:
         except Interrupted as stop:
             progress.say(f"stopped by {stop}: everything finished is kept; the same command goes on from here")
             raise typer.Exit(EXIT_REQUEUE) from None
+        except OSError as error:  # the store itself cannot be written: no cell's fault, and nothing to record it in
+            progress.say(f"stopped: {error}")
+            raise typer.Exit(EXIT_FAILED) from None
     keys = {cell.key for cell in cells}
     _show_board([each for each in _everything(Store(options.store)) if each.key in keys], PAGE)
     counts = f"{summary.computed} cells computed, {summary.found} found done, {summary.refused} not applicable"
@@ -223,14 +225,14 @@ def _resolve(asked: Asked, options: RunOptions) -> "tuple[list[Cell], Roster]":
 
 
 def _extractor(options: RunOptions, progress: "Progress") -> "Extractor":
-    from backbones.features import Extractor, ExtractSettings
+    from backbones.features import Extractor, ExtractSettings, usable_cores
 
     with _mistakes_as_lines():
         return Extractor(
             ExtractSettings(
                 cache=options.cache,
                 device=options.device,
-                workers=options.workers or os.cpu_count() or 1,
+                workers=options.workers or usable_cores(),
                 precision=options.precision.value,
                 storage=options.storage.value,
             ),

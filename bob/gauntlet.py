@@ -132,10 +132,7 @@ class Gauntlet:
         return record.Record(
             key=cell.key,
             status="done",
-            cell=cell.address,
-            identity=cell.identity,
-            backbone=backbone_facts(backbone),
-            headline=cell.question.task.headline,
+            **_asked(cell, backbone),
             scores=[score_row(answer) for answer in answers if isinstance(answer, Score)],
             notes=notes,
             warnings=list(dict.fromkeys(warnings)),
@@ -145,7 +142,6 @@ class Gauntlet:
                 peak_memory_mb=measured.peak_memory_mb,
                 flops=self._count_flops(cell.loaded_as, backbone),
             ),
-            provenance=provenance(),
         )
 
     def _fail(self, cell: Cell, error: Exception, trace: str, summary: Summary) -> None:
@@ -154,11 +150,7 @@ class Gauntlet:
             record.Record(
                 key=cell.key,
                 status="failed",
-                cell=cell.address,
-                identity=cell.identity,
-                backbone=backbone_facts(backbone),
-                headline=cell.question.task.headline,
-                provenance=provenance(),
+                **_asked(cell, backbone),
                 error=record.Failure(kind=type(error).__name__, message=str(error), traceback=trace),
             )
         )
@@ -176,6 +168,17 @@ class Gauntlet:
                 backbone.embed(image)
             self._flops[name] = counter.get_total_flops() or None
         return self._flops[name]
+
+
+def _asked(cell: Cell, backbone: Backbone) -> dict[str, Any]:
+    """What a record says of the question, whatever became of it."""
+    return {
+        "cell": cell.address,
+        "identity": cell.identity,
+        "backbone": backbone_facts(backbone),
+        "headline": cell.question.task.headline,
+        "provenance": provenance(),
+    }
 
 
 def outputs_table(answers: Sequence[Any]) -> pa.Table | None:
