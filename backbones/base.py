@@ -1,6 +1,7 @@
 """The backbone contract: what every adapter hands out, by name, whatever the weights came from."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, get_args, runtime_checkable
 
@@ -100,6 +101,30 @@ class Classifier(Protocol):
 
     def classify(self, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch classes"]:
         """Logits of the checkpoint's own head."""
+        ...
+
+
+@runtime_checkable
+class TextEncoder(Protocol):
+    """A vision-language backbone: its ``embed`` and its text share one space, compared by cosine."""
+
+    def embed_text(self, prompts: Sequence[str]) -> Float[Tensor, "prompts dim"]:
+        """One vector a prompt, not normalised, in the space of :meth:`Backbone.embed`."""
+        ...
+
+
+@runtime_checkable
+class Readable(Protocol):
+    """A backbone that can be read elsewhere than its authors do: another layer, token, pooling, timestep.
+
+    A readout is named ``WHERE/POOLING`` (``block11/cls``, ``last4/mean``, ``t100-up1/mean``).
+    """
+
+    readouts: tuple[str, ...]
+    """Every name :meth:`read` takes, the most promising first: a trial budget of n takes the first n."""
+
+    def read(self, images: Float[Tensor, "batch 3 height width"], readout: str) -> Float[Tensor, "batch dim"]:
+        """One vector an image. Raises ``ValueError`` naming the choices for an unknown readout."""
         ...
 
 

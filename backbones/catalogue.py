@@ -4,6 +4,7 @@ The catalogue itself is data (``catalogue.csv``, a line an entry). Loading a nam
 """
 
 import csv
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from backbones.base import Backbone
 
 ADAPTERS = Plugins("backbone source", "backbones.adapters", "ADAPTERS", "bob.backbones")
+EXTRAS = {"open_clip": "open_clip", "diffusers": "diffusers", "transformers": "huggingface"}
+"""Which extra of ours installs a library that is not there."""
 
 
 @dataclass(frozen=True)
@@ -47,16 +50,38 @@ def load(name: str, places: Places | None = None) -> "Backbone":
     Raises ``ValueError`` for an unknown name (with suggestions), ``OSError`` where weights cannot be had, and
     ``ImportError`` naming the extra to install where its library is missing.
     """
-    resolved = {entry.alias: entry.name for entry in entries() if entry.alias}.get(name, name)
-    source, _, reference = resolved.partition(":")
+    source, _, reference = resolve(name).partition(":")
     if source not in ADAPTERS.found:
         raise unknown("backbone", name, [*_known_names(), *(f"{prefix}:..." for prefix in ADAPTERS.found)])
-    adapter = ADAPTERS.load(source)
+    adapter = _adapter(source)
     import torch  # by now the adapter has; listing names must not
 
     with torch.random.fork_rng(devices=[]):  # what a library draws before the weights are read is nobody's business
         backbone: Backbone = adapter(reference, places or Places())
     return backbone
+
+
+def resolve(name: str) -> str:
+    """The full name of an alias; any other name is itself.
+
+    >>> resolve("dino-small"), resolve("timm:test_vit")
+    ('timm:vit_small_patch16_224.dino', 'timm:test_vit')
+    """
+    return {entry.alias: entry.name for entry in entries() if entry.alias}.get(name, name)
+
+
+def _adapter(source: str) -> "Callable[[str, Places], Backbone]":
+    try:
+        adapter: Callable[[str, Places], Backbone] = ADAPTERS.load(source)
+    except ModuleNotFoundError as error:
+        extra = EXTRAS.get((error.name or "").partition(".")[0])
+        if extra is None:
+            raise
+        raise ImportError(
+            f"'{source}:' backbones need the library {error.name!r}, which is not installed: "
+            f"`uv sync --extra {extra}`, or `pip install '.[{extra}]'` in the checkout"
+        ) from None
+    return adapter
 
 
 def _known_names() -> list[str]:

@@ -200,3 +200,4 @@ def _check_sha256(path: Path, stated: str | None) -> None:
 
 
 ADAPTERS = {"checkpoint": load}
+UNTRAINED = {"checkpoint": untrained}

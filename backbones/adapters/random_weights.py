@@ -4,36 +4,30 @@ Weights are drawn as the library initialises them. BatchNorm keeps its fresh sta
 what an untrained network computes in evaluation mode.
 """
 
-import importlib
 from dataclasses import replace
 
 import torch
 
 from backbones.base import Backbone
+from backbones.catalogue import resolve
 from backbones.places import Places
-from backbones.plugins import unknown
+from backbones.plugins import Plugins
 
-SOURCES = {
-    "timm": "backbones.adapters.timm_models",
-    "torchvision": "backbones.adapters.torchvision_models",
-    "checkpoint": "backbones.adapters.checkpoint",
-}
-"""Modules whose ``untrained(reference, places)`` builds a model without reading weights."""
+UNTRAINED = Plugins("source of a random twin", "backbones.adapters", "UNTRAINED", "bob.untrained")
+"""``untrained(reference, places)`` by source, beside its adapter: builds a model without reading weights."""
 
 
 def load(reference: str, places: Places) -> Backbone:
-    """Build ``source:name`` untrained, from seed 0 or the one after ``@``. The caller's generator is left alone.
+    """Build ``source:name`` (or an alias) untrained, from seed 0 or that after ``@``; leaves the generator alone.
 
     Raises ``ValueError`` for a source that has no untrained form.
     """
     name, seed = split_seed(reference)
-    source, _, inner = name.partition(":")
-    if source not in SOURCES:
-        raise unknown("source of a random twin", source, SOURCES)
-    module = importlib.import_module(SOURCES[source])
+    source, _, inner = resolve(name).partition(":")
+    untrained = UNTRAINED.load(source)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        backbone: Backbone = module.untrained(inner, places)
+        backbone: Backbone = untrained(inner, places)
     backbone.card = replace(
         backbone.card,
         name=f"random:{backbone.card.name}" + (f"@{seed}" if seed else ""),

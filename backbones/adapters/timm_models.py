@@ -232,3 +232,4 @@ def _cannot_fetch(name: str, error: Exception) -> str:
 
 
 ADAPTERS = {"timm": load}
+UNTRAINED = {"timm": untrained}

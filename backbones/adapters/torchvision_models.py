@@ -229,3 +229,4 @@ def _cannot_fetch(architecture: str, weights: Any, error: OSError) -> str:
 
 
 ADAPTERS = {"torchvision": load}
+UNTRAINED = {"torchvision": untrained}
