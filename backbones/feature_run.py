@@ -1,33 +1,41 @@
 """One pass of images through a frozen backbone: threads decode, the model runs, batches come out in order."""
 
+import math
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Literal
+from queue import SimpleQueue
+from typing import Literal, TypeVar
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import UInt8
 from numpy.typing import NDArray
 from torch import Tensor
 
 from backbones.base import Backbone
-from backbones.feature_checks import check_contract, is_out_of_memory
+from backbones.forward import Forward
 from backbones.images import Images, UnreadableImage, decode
-from backbones.inference import Layer, arrange
+from backbones.inference import Frozen, Layer, arrange
 from backbones.preprocessing import choose, fit_by, normalise
+from backbones.replicas import replicas
 
 SAMPLES = 4
 """Images on which the fast preprocessing is held against PIL, spread over the source."""
 BATCH_SIZES = {"cpu": 32, "cuda": 256, "mps": 64}
+BATCH_OF_A_CORE = 8
+"""Images of 224 pixels: 4 to 8 were fastest of 4 to 32, for convolutions and transformers alike."""
+
+Answer = TypeVar("Answer")
 
 
 class FeatureRun:
     """A backbone, frozen and arranged on a device, with the threads that feed it. Use it in a ``with`` statement.
 
     Threads, not worker processes: decoding and resizing release the interpreter lock, nothing is copied between
-    processes, and nothing has to start. On a CPU they decode one batch and then leave every core to the model, for
-    OpenMP waits for its slowest thread (reasoned, not measured against overlap). On other devices they run ahead.
+    processes, and nothing has to start. On a CPU with a worker for every core each of them decodes a batch of its own
+    and puts it through its own copy of the model. Where there can be no copies the workers decode a batch and then
+    leave every core to the model, for OpenMP waits for its slowest thread. On other devices they run ahead.
     """
 
     def __init__(
@@ -40,17 +48,22 @@ class FeatureRun:
         precision: Literal["float32", "bfloat16", "float16"],
         batch_size: int | None,
     ) -> None:
-        self.backbone, self.images, self.layer, self.device = backbone.to(device), images, layer, device
-        self.batch_size = batch_size or BATCH_SIZES.get(device.type, 32)
-        self.notes: list[str] = []
-        self._precision = precision
+        self.backbone, self.images, self.device = backbone.to(device), images, device
+        workers = max(1, workers)
         spread = np.unique(np.linspace(0, len(images) - 1, SAMPLES).astype(int)).tolist()
         samples = [self._decoded(row) for row in spread]
         self.decoding = choose(backbone.preprocess, samples)
         self._fit = fit_by(self.decoding, backbone.preprocess)
-        sample = torch.stack([self._fit(image) for image in samples[:2]]).contiguous()
-        self.frozen = arrange(backbone, layer, normalise(sample.to(device), backbone.preprocess))
-        self._pool = _single_threaded_pool(max(1, workers))
+        fitted = torch.stack([self._fit(image) for image in samples[:2]]).contiguous()
+        sample = normalise(fitted.to(device), backbone.preprocess)
+        self.frozen = arrange(backbone, layer, sample)
+        one_a_core = device.type == "cpu" and workers >= torch.get_num_threads() > 1
+        copies = replicas(self.frozen, sample, workers) if one_a_core else ()
+        self._copies: SimpleQueue[Frozen] | None = _queue(copies) if copies else None
+        size = batch_size or (_batch_of_a_core(backbone) if copies else BATCH_SIZES.get(device.type, 32))
+        self.forward = Forward(backbone.preprocess, device, precision, size)
+        self._ahead = 2 * workers if copies else 0 if device.type == "cpu" else 2
+        self._pool = _single_threaded_pool(workers)
 
     def __enter__(self) -> "FeatureRun":
         return self
@@ -63,29 +76,46 @@ class FeatureRun:
 
         So a block holds the same bits whichever blocks were there before: sums depend on a batch's size.
         """
-        for batch in self.batches(blocks):
-            yield self._forward(batch)
+        if self._copies is None:
+            yield from (self.forward(self.frozen, batch) for batch in self.batches(blocks))
+            return
+        under_way = (self._pool.submit(self._features, rows, self._copies) for rows in self._cut(blocks))
+        yield from (future.result() for future in _keeping_ahead(under_way, self._ahead))
 
     def batches(self, blocks: Sequence[Sequence[int]]) -> Iterator[UInt8[Tensor, "batch 3 height width"]]:
         """Decoded and fitted images of these rows, channels-last; the next batches are already under way."""
-        ahead = 0 if self.device.type == "cpu" else 2
-        waiting: deque[tuple[Tensor, list[Future[None]]]] = deque()
-        size = self.batch_size
-        for rows in [block[start : start + size] for block in blocks for start in range(0, len(block), size)]:
-            waiting.append(self._submit(rows))
-            if len(waiting) > ahead:
-                yield _settled(*waiting.popleft())
-        while waiting:
-            yield _settled(*waiting.popleft())
+        under_way = (self._submit(rows) for rows in self._cut(blocks))
+        for batch, futures in _keeping_ahead(under_way, self._ahead):
+            for future in futures:
+                future.result()
+            yield batch
+
+    def _cut(self, blocks: Sequence[Sequence[int]]) -> Iterator[Sequence[int]]:
+        size = self.forward.batch_size
+        return (block[start : start + size] for block in blocks for start in range(0, len(block), size))
+
+    def _features(self, rows: Sequence[int], copies: "SimpleQueue[Frozen]") -> NDArray[np.float32]:
+        """All of a batch on one core, with a copy of the model that nobody else uses meanwhile."""
+        batch = self._empty(len(rows))
+        for at, row in enumerate(rows):
+            self._load(row, batch[at])
+        mine = copies.get()
+        try:
+            return self.forward(mine, batch)
+        finally:
+            copies.put(mine)
 
     def _submit(self, rows: Sequence[int]) -> tuple[Tensor, list[Future[None]]]:
-        batch = torch.empty(
-            (len(rows), 3, *self.backbone.preprocess.size),
+        batch = self._empty(len(rows))
+        return batch, [self._pool.submit(self._load, row, batch[at]) for at, row in enumerate(rows)]
+
+    def _empty(self, rows: int) -> UInt8[Tensor, "batch 3 height width"]:
+        return torch.empty(
+            (rows, 3, *self.backbone.preprocess.size),
             dtype=torch.uint8,
             memory_format=torch.channels_last,
             pin_memory=self.device.type == "cuda",
         )
-        return batch, [self._pool.submit(self._load, row, batch[at]) for at, row in enumerate(rows)]
 
     def _load(self, row: int, into: Tensor) -> None:
         into.copy_(self._fit(self._decoded(row)))
@@ -96,36 +126,27 @@ class FeatureRun:
         except UnreadableImage as error:
             raise UnreadableImage(f"{self.images.names[row]!r} {error}") from error
 
-    def _forward(self, batch: UInt8[Tensor, "batch 3 height width"]) -> NDArray[np.float32]:
-        """The batch's features. Out of memory, the batch size is halved for good, and noted."""
-        while True:
-            try:
-                parts = [self._embed(part) for part in torch.split(batch, self.batch_size)]
-                return np.concatenate(parts)
-            except (RuntimeError, MemoryError) as error:
-                tried = min(self.batch_size, len(batch))
-                if tried == 1 or not is_out_of_memory(error):
-                    raise
-                self.batch_size = tried // 2
-                self.notes.append(f"out of memory at a batch of {tried}; went on with {self.batch_size}")
-            if self.device.type == "cuda":
-                torch.cuda.empty_cache()
 
-    def _embed(self, batch: UInt8[Tensor, "batch 3 height width"]) -> NDArray[np.float32]:
-        moved = batch.to(self.device, non_blocking=True, memory_format=self.frozen.memory_format)
-        images: Float[Tensor, "batch 3 height width"] = normalise(moved, self.backbone.preprocess)
-        dtype = getattr(torch, self._precision)
-        with torch.inference_mode(), torch.autocast(self.device.type, dtype, enabled=dtype != torch.float32):
-            outputs = self.frozen.call(images)
-        method = "embed" if self.layer == "pooled" else "classify"
-        checked = check_contract(outputs, len(batch), self.backbone.card.name, method)
-        return checked.float().cpu().numpy()
+def _keeping_ahead(under_way: Iterable[Answer], ahead: int) -> Iterator[Answer]:
+    """What was started, in order, each handed out when ``ahead`` more have been started."""
+    waiting: deque[Answer] = deque()
+    for started in under_way:
+        waiting.append(started)
+        if len(waiting) > ahead:
+            yield waiting.popleft()
+    yield from waiting
 
 
-def _settled(batch: Tensor, futures: list[Future[None]]) -> Tensor:
-    for future in futures:
-        future.result()
-    return batch
+def _queue(copies: Sequence[Frozen]) -> "SimpleQueue[Frozen]":
+    queue: SimpleQueue[Frozen] = SimpleQueue()
+    for each in copies:
+        queue.put(each)
+    return queue
+
+
+def _batch_of_a_core(backbone: Backbone) -> int:
+    """Fewer of larger images, so that what every core holds at once stays bounded, and more of smaller ones."""
+    return max(1, min(BATCH_SIZES["cpu"], BATCH_OF_A_CORE * 224**2 // math.prod(backbone.preprocess.size)))
 
 
 def _single_threaded_pool(workers: int) -> ThreadPoolExecutor:

@@ -130,14 +130,17 @@ class Extractor:
         assert building.layout is not None
         seconds = time.perf_counter() - started
         collapsed = is_collapsed(building.blocks(building.layout))
-        warnings = [*run.notes, *([f"collapsed: {backbone.card.name} gives every image the same features"] * collapsed)]
+        warnings = [
+            *run.forward.notes,
+            *([f"collapsed: {backbone.card.name} gives every image the same features"] * collapsed),
+        ]
         facts = FeatureFacts(
             images_per_second=computed / seconds,
             seconds=seconds,
             dim=building.layout.dim,
             storage=self.settings.storage,
             precision=self.settings.precision,
-            batch_size=run.batch_size,
+            batch_size=run.forward.batch_size,
             decoding=run.decoding,
             folded=run.frozen.folded,
             collapsed=collapsed,

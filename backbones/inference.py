@@ -3,16 +3,17 @@
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from functools import partial
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.utils import fuse_conv_bn_weights
 
-from backbones.base import Backbone, Classifier, freeze
+from backbones.base import Backbone, Classifier, Readable, freeze
 
-Layer = Literal["pooled", "logits"]
+Layer = str
+"""What is taken of a backbone: ``pooled`` (``embed``), ``logits`` (``classify``), or one of its readouts by name."""
 Call = Callable[[Tensor], Tensor]
 
 SAME_OUTPUT = 1e-4
@@ -21,20 +22,38 @@ SAME_OUTPUT = 1e-4
 
 @dataclass(frozen=True)
 class Frozen:
-    """What to call, and the memory format its input goes in."""
+    """A backbone nothing changes any more, what is taken of it, and the memory format its input goes in."""
 
-    call: Call
+    backbone: Backbone
+    layer: Layer
     memory_format: torch.memory_format
     folded: bool
 
+    @property
+    def call(self) -> Call:
+        """Preprocessed images to features."""
+        return call_of(self.backbone, self.layer)
+
 
 def call_of(backbone: Backbone, layer: Layer) -> Call:
-    """The method that answers for a layer. Raises ``TypeError`` for logits of a backbone without a head."""
+    """The method that answers for a layer.
+
+    Raises ``TypeError`` for logits of a backbone without a head, ``ValueError`` for a readout it does not have.
+    """
     if layer == "pooled":
         return backbone.embed
-    if not isinstance(backbone, Classifier):
-        raise TypeError(f"{backbone.card.name} has no classifier head of its own, so there are no logits to extract")
-    return backbone.classify
+    if layer == "logits":
+        if not isinstance(backbone, Classifier):
+            raise TypeError(
+                f"{backbone.card.name} has no classifier head of its own, so there are no logits to extract"
+            )
+        return backbone.classify
+    readouts = backbone.readouts if isinstance(backbone, Readable) else ()
+    if layer not in readouts or not isinstance(backbone, Readable):
+        raise ValueError(
+            f"{backbone.card.name} has no readout {layer!r}; there are: {', '.join(('pooled', *readouts))}"
+        )
+    return partial(backbone.read, readout=layer)
 
 
 def arrange(backbone: Backbone, layer: Layer, sample: Float[Tensor, "batch 3 height width"]) -> Frozen:
@@ -46,21 +65,22 @@ def arrange(backbone: Backbone, layer: Layer, sample: Float[Tensor, "batch 3 hei
     freeze(backbone)
     with torch.inference_mode():
         expected = call_of(backbone, layer)(sample)
-    plain = Frozen(call_of(backbone, layer), torch.contiguous_format, False)
+    plain = Frozen(backbone, layer, torch.contiguous_format, False)
     if not isinstance(expected, Tensor) or not any(isinstance(module, nn.Conv2d) for module in backbone.modules()):
         return plain
     try:
         folded = _folded(backbone, layer, sample)
-        fast = Frozen(call_of(folded or backbone, layer), torch.channels_last, folded is not None)
+        fast = Frozen(folded or backbone, layer, torch.channels_last, folded is not None)
         (folded or backbone).to(memory_format=torch.channels_last)
         with torch.inference_mode():
             found = fast.call(sample.to(memory_format=torch.channels_last))
-        return fast if _same(found, expected) else plain
+        return fast if is_same(found, expected) else plain
     except Exception:  # a module that cannot be copied, or that calls .view() on its input: run it as it is
         return plain
 
 
-def _same(found: Tensor, expected: Tensor) -> bool:
+def is_same(found: Tensor, expected: Tensor) -> bool:
+    """Whether two outputs differ by no more than :data:`SAME_OUTPUT`."""
     if found.shape != expected.shape:
         return False
     scale = expected.float().square().mean().sqrt()

@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 
 from backbones.base import Backbone
 from backbones.images import Images
+from backbones.inference import Layer
 from tasks.datasets.base import Dataset
 
-Extract = Callable[[Backbone, Images, Literal["pooled", "logits"]], NDArray[Any]]
+Extract = Callable[[Backbone, Images, Layer], NDArray[Any]]
 """``extract(backbone, images, layer)``: a read-only (n, dim) matrix, from the cache when it is there."""
 
 Data = Mapping[str, Sequence[Dataset]]

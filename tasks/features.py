@@ -1,13 +1,14 @@
 """The features of a part, checked before anything is computed from them."""
 
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Float32
 from numpy.typing import NDArray
 
 from backbones.base import Backbone
+from backbones.inference import Layer
 from tasks.base import Extract, Note
 from tasks.datasets.partition import Part
 
@@ -16,7 +17,7 @@ COLLAPSED_STD = 1e-4
 
 
 def features_of(
-    backbone: Backbone, part: Part, extract: Extract, layer: Literal["pooled", "logits"] = "pooled"
+    backbone: Backbone, part: Part, extract: Extract, layer: Layer = "pooled"
 ) -> Float32[np.ndarray, "n dim"]:
     """One row an image of the part, float32. Raises ``FloatingPointError`` naming the first image with a NaN or Inf."""
     whole: NDArray[Any] = extract(backbone, part.images, layer)

@@ -116,7 +116,14 @@ def test_a_strip_stays_small(path):
     assert fitted.unique().tolist() == [2499 % 256, 2500 % 256]
 
 
-def test_normalise_keeps_channels_last():
-    preprocess = Preprocess((8, 8), 8, "center", "bilinear", MEAN, STD)
-    batch = torch.randint(0, 256, (2, 3, 8, 8), dtype=torch.uint8).contiguous(memory_format=torch.channels_last)
-    assert normalise(batch, preprocess).is_contiguous(memory_format=torch.channels_last)
+@pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
+@pytest.mark.parametrize("shape", [(4, 3, 30, 20), (1, 3, 1, 1), (2, 3, 1, 5), (1, 3, 7, 1)])
+def test_normalise_is_the_three_steps_in_either_layout(layout, shape):
+    preprocess = Preprocess((30, 20), 30, "center", "bilinear", MEAN, STD)
+    batch = torch.randint(0, 256, shape, dtype=torch.uint8).to(memory_format=layout)
+    before = batch.clone()
+    found = normalise(batch, preprocess)
+    expected = (batch.double() / 255 - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(STD).view(3, 1, 1)
+    assert (found - expected).abs().max() < 1e-6
+    assert found.is_contiguous(memory_format=layout)
+    assert torch.equal(batch, before)
