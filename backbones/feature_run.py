@@ -54,11 +54,11 @@ class FeatureRun:
         samples = [self._decoded(row) for row in spread]
         self.decoding = choose(backbone.preprocess, samples)
         self._fit = fit_by(self.decoding, backbone.preprocess)
-        fitted = torch.stack([self._fit(image) for image in samples[:2]]).contiguous()
-        sample = normalise(fitted.to(device), backbone.preprocess)
-        self.frozen = arrange(backbone, layer, sample)
+        fitted = torch.stack([self._fit(image) for image in samples]).contiguous()
+        self.sample = normalise(fitted.to(device), backbone.preprocess)
+        self.frozen = arrange(backbone, layer, self.sample[:2])
         one_a_core = device.type == "cpu" and workers >= torch.get_num_threads() > 1
-        copies = replicas(self.frozen, sample, workers) if one_a_core else ()
+        copies = replicas(self.frozen, self.sample[:2], workers) if one_a_core else ()
         self._copies: SimpleQueue[Frozen] | None = _queue(copies) if copies else None
         size = batch_size or (_batch_of_a_core(backbone) if copies else BATCH_SIZES.get(device.type, 32))
         self.forward = Forward(backbone.preprocess, device, precision, size)

@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 from backbones.base import Backbone, resolve_device
 from backbones.feature_cache import Building, FeatureCache, Layout, block_rows
 from backbones.feature_checks import check_finite, is_collapsed
+from backbones.feature_health import Health, health
 from backbones.feature_run import FeatureRun
 from backbones.images import Images
 from backbones.inference import Layer, call_of
 
-FEATURES_VERSION = 1
+FEATURES_VERSION = 2
 """Part of every cache key: raise it when a change to decoding, preprocessing or extraction changes features."""
 
 Progress = Callable[[str, int, int], None]
@@ -51,6 +52,7 @@ class FeatureFacts:
     """How one matrix came to be. Speed is that of the run which computed it, also when it now came from the cache.
 
     ``images_per_second`` and ``seconds`` cover reading, decoding, preprocessing, the model and writing.
+    ``images`` is the identity of what they are features of.
     ``decoding`` is ``fast`` where it was found within tolerance of the library's PIL transform, else ``pil``.
     """
 
@@ -64,6 +66,9 @@ class FeatureFacts:
     folded: bool
     collapsed: bool
     warnings: tuple[str, ...]
+    images: str
+    layer: Layer
+    health: Health
     from_cache: bool = False
 
 
@@ -145,6 +150,14 @@ class Extractor:
             folded=run.frozen.folded,
             collapsed=collapsed,
             warnings=tuple(warnings),
+            images=images.identity,
+            layer=layer,
+            health=health(
+                building.blocks(building.layout),
+                len(images),
+                [building.checksums[index] for index in range(building.layout.blocks)],
+                run.sample.numpy(force=True),
+            ),
         )
         self.cache.finish(key, building, made_of, asdict(facts))
         return facts
@@ -212,4 +225,7 @@ def _key(made_of: dict[str, Any]) -> str:
 
 
 def _facts(kept: dict[str, Any]) -> FeatureFacts:
-    return FeatureFacts(**{**kept, "warnings": tuple(kept["warnings"]), "from_cache": True})
+    said: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in kept["health"].items()
+    }
+    return FeatureFacts(**{**kept, "warnings": tuple(kept["warnings"]), "health": Health(**said), "from_cache": True})

@@ -1,5 +1,6 @@
 """Run a plan's cells: each once, whoever else works on the same store; each recorded, whole or as a failure."""
 
+import dataclasses
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -125,6 +126,10 @@ class Gauntlet:
         notes["settings"] = cell.question.settings
         notes["images used of total"] = {each.name: [each.n_used, each.n_total] for each in data}
         notes["storage"] = self.extractor.settings.storage
+        notes["features"] = [
+            {"images": facts.images, "layer": facts.layer, **dataclasses.asdict(facts.health)} for facts in used
+        ]
+        notes["suspicions"] = list(dict.fromkeys(line for facts in used for line in facts.health.suspicions()))
         warnings = [f"{note.name}: {note.value}" for note in answers if isinstance(note, Note) and note.warning]
         warnings += [line for facts in used for line in facts.warnings]
         warnings += [f"{each.name}: {line}" for each in data for line in each.warnings]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from results.gates import quarantined
 from results.record import BackboneFacts, Record
 from results.statistics import ranks, z_scores
 
@@ -15,7 +16,8 @@ class Entry:
     """One cell of the board: the mean over its seeds, and the mean of their intervals over test items.
 
     ``spread`` is the standard deviation over seeds (None for one). ``value`` is None where there is no number, and
-    ``status`` says why: ``missing`` (never run or not applicable), ``failed``, ``stale``.
+    ``status`` says why: ``missing`` (never run or not applicable), ``failed``, ``stale``. A ``quarantined`` entry has
+    its number, which takes part in nothing (see :mod:`results.gates`).
     """
 
     status: str
@@ -81,13 +83,14 @@ def board(
         r.key for r in current if versions.get(r.cell.task, r.identity.protocol_version) != r.identity.protocol_version
     }
     stale |= outdated.keys()
+    suspects = quarantined([record for record in current if record.key not in stale])
     settings = sorted({record.cell.setting() for record in current})
     backbones = sorted({record.cell.backbone for record in current})
     grid: dict[tuple[str, str], list[Record]] = {(name, setting): [] for name in backbones for setting in settings}
     for record in current:
         grid[record.cell.backbone, record.cell.setting()].append(record)
     columns = tuple(_column(setting, [r for b in backbones for r in grid[b, setting]]) for setting in settings)
-    entries = {place: _entry(cell, stale) for place, cell in grid.items()}
+    entries = {place: _entry(cell, stale, suspects) for place, cell in grid.items()}
     z, rank = _aggregate(backbones, columns, entries)
     rows = [
         _row(name, columns, entries, z[i], rank[i], [r for s in settings for r in grid[name, s]], include_cost)
@@ -95,7 +98,9 @@ def board(
     ]
     rows.sort(key=lambda row: (row.missing > 0, row.missing == len(columns), row.rank or 0.0, row.backbone))
     made_by = tuple(sorted({f"BoB {r.provenance.bob_version} ({r.provenance.commit[:12]})" for r in current}))
-    return Board(columns, tuple(rows), tuple(_remarks(current, superseded, stale, outdated)), include_cost, made_by)
+    return Board(
+        columns, tuple(rows), tuple(_remarks(current, superseded, stale, outdated, suspects)), include_cost, made_by
+    )
 
 
 def _newest(records: Iterable[Record]) -> tuple[list[Record], int]:
@@ -141,7 +146,7 @@ def _column(setting: str, records: Sequence[Record]) -> Column:
     return Column(setting, row.metric, row.unit, row.higher_is_better)
 
 
-def _entry(records: Sequence[Record], stale: set[str]) -> Entry:
+def _entry(records: Sequence[Record], stale: set[str], suspects: Mapping[str, str]) -> Entry:
     warnings = tuple(dict.fromkeys(line for record in records for line in record.warnings))
     usable = [record for record in records if record.key not in stale]
     if not usable:
@@ -155,14 +160,15 @@ def _entry(records: Sequence[Record], stale: set[str]) -> Entry:
         return Entry("failed", warnings=reasons or ("no headline score",))
     lows = [row.low for row in rows if row.low is not None]
     highs = [row.high for row in rows if row.high is not None]
+    reasons = tuple(dict.fromkeys(suspects[record.key] for record in usable if record.key in suspects))
     return Entry(
-        "done",
+        "quarantined" if reasons else "done",
         value=float(np.mean(values)),
         low=float(np.mean(lows)) if lows else None,
         high=float(np.mean(highs)) if highs else None,
         spread=float(np.std(values, ddof=1)) if len(values) > 1 else None,
         seeds=len(values),
-        warnings=warnings,
+        warnings=(*(f"quarantined: {reason}" for reason in reasons), *warnings),
     )
 
 
@@ -173,8 +179,9 @@ def _aggregate(
     z = np.full((len(backbones), len(columns)), np.nan)
     rank = z.copy()
     for j, column in enumerate(columns):
-        values = [entries[name, column.setting].value for name in backbones]
-        signed = np.array([np.nan if value is None else value for value in values]) * (column.higher_is_better * 2 - 1)
+        found = [entries[name, column.setting] for name in backbones]
+        values = [each.value if each.status == "done" and each.value is not None else np.nan for each in found]
+        signed = np.array(values) * (column.higher_is_better * 2 - 1)
         z[:, j], rank[:, j] = z_scores(signed), ranks(signed)
     return z, rank
 
@@ -201,7 +208,13 @@ def _row(
     )
 
 
-def _remarks(current: Sequence[Record], superseded: int, stale: set[str], outdated: Mapping[str, str]) -> Iterable[str]:
+def _remarks(
+    current: Sequence[Record],
+    superseded: int,
+    stale: set[str],
+    outdated: Mapping[str, str],
+    suspects: Mapping[str, str],
+) -> Iterable[str]:
     if superseded:
         yield f"{superseded} older records answer a question that has a newer answer and are left out"
     for record in current:
@@ -209,5 +222,7 @@ def _remarks(current: Sequence[Record], superseded: int, stale: set[str], outdat
         if record.key in stale:
             why = outdated.get(record.key, f"protocol version {record.identity.protocol_version}")
             yield f"stale: {where} ({why})"
+        elif record.key in suspects:
+            yield f"quarantined: {where}: {suspects[record.key]}"
         elif record.status == "failed" and record.error:
             yield f"failed: {where}: {record.error.kind}: {record.error.message}"

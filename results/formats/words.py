@@ -7,7 +7,8 @@ EMPTY = "No results yet: `bob run` computes some, and this board shows them."
 LEGEND = (
     "Numbers are the headline metric (fractions in percent) with a 95 % bootstrap interval over test items, "
     "averaged over seeds. z: mean over columns of the distance to the column's mean in standard deviations. "
-    "Baselines are floors, not candidates. * and n/m: cells are missing, and the averages are over the others only."
+    "Baselines are floors, not candidates. * and n/m: cells are missing or quarantined, and the averages are over the "
+    "others only. ‡: quarantined, for the reason given below; shown, and in no rank."
 )
 
 
@@ -20,7 +21,7 @@ def entry(cell: Entry, column: Column) -> str:
     """``81.3 [79.5, 83.0]``, or why there is no number."""
     if cell.value is None:
         return "—" if cell.status == "missing" else cell.status
-    flag = " ⚠" if cell.warnings else ""
+    flag = mark(cell)
     if cell.low is None or cell.high is None:
         return number(cell.value, column) + flag
     return f"{number(cell.value, column)} [{number(cell.low, column)}, {number(cell.high, column)}]{flag}"
@@ -31,7 +32,14 @@ def short_entry(cell: Entry, column: Column) -> str:
     if cell.value is None or cell.low is None or cell.high is None:
         return entry(cell, column)
     margin = max(cell.high - cell.value, cell.value - cell.low)
-    return f"{number(cell.value, column)} ±{number(margin, column)}{' ⚠' if cell.warnings else ''}"
+    return f"{number(cell.value, column)} ±{number(margin, column)}{mark(cell)}"
+
+
+def mark(cell: Entry) -> str:
+    """What stands behind a number that needs a second look: ``‡`` where it is in no rank, ``⚠`` for a warning."""
+    if cell.status == "quarantined":
+        return " ‡"
+    return " ⚠" if cell.warnings else ""
 
 
 def backbone(row: Row) -> str:

@@ -171,7 +171,7 @@ def test_extraction_in_bfloat16(files, tmp_path):
 def test_decoding_and_preprocessing(files):
     """Both with their workers already started, to normalised float32 batches."""
     loader = timm_loader(files)
-    with FeatureRun(backbone(), files, "pooled", torch.device("cpu"), 2, "float32", BATCH) as run:
+    with FeatureRun(backbone(), files, "pooled", torch.device("cpu"), 2, "float32", None) as run:
         speed = in_turns(
             {
                 "timm loader": lambda: sum(len(images) for images, _ in loader),
