@@ -15,20 +15,22 @@ from tasks.classification.parts import learning_refusal, partition_notes
 from tasks.classification.probe import Features, Labels, Probe, choose, fit
 from tasks.classification.report import report
 from tasks.datasets.base import carve
-from tasks.datasets.partition import partition
+from tasks.datasets.partition import Partition, partition
 from tasks.features import collapse_notes, features_of
+from tasks.readouts import ChosenReading
 
 HELD_OUT = 0.3
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
-class FewShot(ProbeSettings, Task):
+class FewShot(ChosenReading, ProbeSettings, Task):
     """The linear probe's scores, averaged over ``draws``, each tested on the whole test part.
 
     ``shots``: a whole number is images a class; a number below one is a share of each class (0.01, 0.1), at least one.
     Draws come from train and val, depend on seed and dataset only (every backbone sees the same images) and are nested:
     five shots hold the one shot of the same draw. The strength is chosen within the draw, on 30 % of each class held
     out (never on test), then refitted on all of it; where no class has two images it is ``one_shot_strength``.
+    So is a readout, where one is chosen; with one image a class there is nothing to choose by, and the first stays.
     """
 
     name: ClassVar[str] = "classification.few_shot"
@@ -52,8 +54,8 @@ class FewShot(ProbeSettings, Task):
         return True
 
     def refusal(self, backbone: Backbone, data: Data) -> str | None:
-        """A dataset without parts, or of a single class."""
-        return learning_refusal(data["dataset"][0])
+        """A dataset without parts or of a single class, or a readout the backbone does not have."""
+        return self.unreadable(backbone) or learning_refusal(data["dataset"][0])
 
     def run(self, backbone: Backbone, data: Data, extract: Extract, seed: int) -> Iterator[Score | Outputs | Note]:
         """Draw, fit and test several times; yield means."""
@@ -62,6 +64,8 @@ class FewShot(ProbeSettings, Task):
             raise ValueError(why)
         parts = partition(dataset, seed)
         yield from partition_notes(parts)
+        extract, notes = self.chosen(backbone, extract, lambda at: self._on_held_out(backbone, parts, at, seed))
+        yield from notes
         pool = np.concatenate([features_of(backbone, part, extract) for part in (parts.train, parts.val)])
         labels = np.concatenate([parts.train.labels, parts.val.labels])
         test = features_of(backbone, parts.test, extract)
@@ -77,6 +81,19 @@ class FewShot(ProbeSettings, Task):
         yield Note("images_drawn", len(rows))
         yield from _short_note(labels, self.shots, dataset.classes)
         yield from averaged(answers)
+
+    def _on_held_out(self, backbone: Backbone, parts: Partition, extract: Extract, seed: int) -> float:
+        """Mean over draws of the top1 on what each holds out, so that choosing sees no image the draws do not."""
+        pool = np.concatenate([features_of(backbone, part, extract) for part in (parts.train, parts.val)])
+        labels = np.concatenate([parts.train.labels, parts.val.labels])
+        scores = []
+        for draw in range(self.draws):
+            rows = drawn(labels, self.shots, seed, draw)
+            kept, held = carve(labels[rows], HELD_OUT, seed)
+            if len(held):
+                known, asked = ((pool[rows[part]], labels[rows[part]]) for part in (kept, held))
+                scores.append(max(choose(known, asked, 1 + int(labels.max()), self.grid(), self.tolerance).accuracy))
+        return float(np.mean(scores)) if scores else 0.0
 
     def _probe(self, features: Features, labels: Labels, classes: int, seed: int) -> Probe:
         kept, held = carve(labels, HELD_OUT, seed)

@@ -10,15 +10,17 @@ from pydantic.dataclasses import dataclass
 
 from backbones.base import Backbone
 from tasks.base import Data, Extract, Note, Outputs, Score, Task
+from tasks.classification.metrics import top_k_correct
 from tasks.classification.neighbours import nearest
-from tasks.classification.parts import learning_refusal, partition_notes
+from tasks.classification.parts import is_seeded, learning_refusal, partition_notes
 from tasks.classification.report import report
-from tasks.datasets.partition import partition
+from tasks.datasets.partition import Partition, partition
 from tasks.features import collapse_notes, features_of, normalised
+from tasks.readouts import ChosenReading
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
-class NearestNeighbours(Task):
+class NearestNeighbours(ChosenReading, Task):
     """top1, top5 and mean_per_class of a vote of the ``k`` nearest of train and val.
 
     A neighbour's vote weighs exp(cosine / temperature), as in Wu et al. 2018 and DINO. Of neighbours equally near the
@@ -34,11 +36,13 @@ class NearestNeighbours(Task):
     temperature: float = Field(default=0.07, ge=0.001)
 
     def uses_seed(self, data: Data) -> bool:
-        """Never: train and val vote together, and the test part is the same for every seed."""
-        return False
+        """Train and val vote together and test is the same for every seed, so only where a readout is chosen on val."""
+        return self.select == "val" and is_seeded(data["dataset"][0])
 
     def refusal(self, backbone: Backbone, data: Data) -> str | None:
         """A dataset without parts or of a single class, or more neighbours asked for than there are images."""
+        if why := self.unreadable(backbone):
+            return why
         dataset = data["dataset"][0]
         if why := learning_refusal(dataset):
             return why
@@ -54,6 +58,8 @@ class NearestNeighbours(Task):
         dataset = data["dataset"][0]
         parts = partition(dataset, seed)
         yield from partition_notes(parts)
+        extract, notes = self.chosen(backbone, extract, lambda at: self._on_val(backbone, parts, at))
+        yield from notes
         known = [features_of(backbone, part, extract) for part in (parts.train, parts.val)]
         rows = np.concatenate([parts.train.rows, parts.val.rows])
         # What was carved goes back to its place, so that "the earlier image" is the same for every seed.
@@ -65,6 +71,14 @@ class NearestNeighbours(Task):
         similarities, neighbours = nearest(normalised(queries), normalised(gallery), self.k)
         votes = vote(similarities, labels[neighbours], len(dataset.classes), self.temperature)
         yield from report(votes, parts.test.labels, parts.test.names, calibrated=False)
+
+    def _on_val(self, backbone: Backbone, parts: Partition, extract: Extract) -> float:
+        """top1 of val by the neighbours in train."""
+        gallery, queries = (normalised(features_of(backbone, part, extract)) for part in (parts.train, parts.val))
+        similarities, neighbours = nearest(queries, gallery, min(self.k, len(gallery)))
+        classes = 1 + int(max(parts.train.labels.max(), parts.val.labels.max()))
+        votes = vote(similarities, parts.train.labels[neighbours], classes, self.temperature)
+        return float(top_k_correct(votes, parts.val.labels, 1).mean())
 
 
 def vote(

@@ -13,8 +13,9 @@ from tasks.classification.parts import is_seeded, learning_refusal, partition_no
 from tasks.classification.probe import Choice, Features, Labels, Probe, choose, fit
 from tasks.classification.report import report
 from tasks.datasets.base import Dataset
-from tasks.datasets.partition import partition
+from tasks.datasets.partition import Partition, partition
 from tasks.features import collapse_notes, features_of
+from tasks.readouts import ChosenReading
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -42,7 +43,7 @@ class ProbeSettings:
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
-class LinearProbe(ProbeSettings, Task):
+class LinearProbe(ChosenReading, ProbeSettings, Task):
     """top1, top5, mean_per_class, nll, ece of a probe chosen on val by top-1, refitted on train and val, tested once.
 
     Equal top-1 is decided by the lower val loss, then by the stronger regularisation.
@@ -58,18 +59,27 @@ class LinearProbe(ProbeSettings, Task):
         return is_seeded(data["dataset"][0])
 
     def refusal(self, backbone: Backbone, data: Data) -> str | None:
-        """A dataset without parts, or of a single class."""
-        return learning_refusal(data["dataset"][0])
+        """A dataset without parts or of a single class, or a readout the backbone does not have."""
+        return self.unreadable(backbone) or learning_refusal(data["dataset"][0])
 
     def run(self, backbone: Backbone, data: Data, extract: Extract, seed: int) -> Iterator[Score | Outputs | Note]:
         """Choose, refit, test."""
         dataset = data["dataset"][0]
         parts = partition(dataset, seed)
         yield from partition_notes(parts)
+        extract, notes = self.chosen(backbone, extract, lambda at: val_top1(self, backbone, parts, at))
+        yield from notes
         probe, notes = train_probe(self, backbone, dataset, extract, seed)
         yield from notes
         logits = probe.logits(features_of(backbone, parts.test, extract))
         yield from report(logits, parts.test.labels, parts.test.names)
+
+
+def val_top1(settings: ProbeSettings, backbone: Backbone, parts: Partition, extract: Extract) -> float:
+    """The best top-1 on val over the grid of strengths, of probes that learnt from train."""
+    train, val = ((features_of(backbone, part, extract), part.labels) for part in (parts.train, parts.val))
+    classes = 1 + int(max(train[1].max(), val[1].max()))
+    return max(choose(train, val, classes, settings.grid(), settings.tolerance).accuracy)
 
 
 def train_probe(

@@ -10,19 +10,20 @@ from pydantic.dataclasses import dataclass
 
 from backbones.base import Backbone
 from tasks.base import Data, Extract, Note, Outputs, Score, Task
-from tasks.classification.linear import ProbeSettings, train_probe
+from tasks.classification.linear import ProbeSettings, train_probe, val_top1
 from tasks.classification.parts import is_seeded, learning_refusal, partition_notes
 from tasks.classification.probe import Probe
 from tasks.classification.report import report
 from tasks.datasets.base import Dataset
 from tasks.datasets.partition import Part, evaluation_part, partition
 from tasks.features import features_of
+from tasks.readouts import ChosenReading
 
 HOME = "in-distribution"
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
-class Shift(ProbeSettings, Task):
+class Shift(ChosenReading, ProbeSettings, Task):
     """The probe of ``classification.linear`` learnt on ``train``, tested at home and on each ``test`` dataset.
 
     Classes are matched by name; only those a test set shares with train are tested there, and only they compete, at
@@ -48,6 +49,8 @@ class Shift(ProbeSettings, Task):
 
     def refusal(self, backbone: Backbone, data: Data) -> str | None:
         """A train set nothing can be learnt from, or a test set that shares fewer than two classes with it."""
+        if why := self.unreadable(backbone):
+            return why
         train = data["train"][0]
         if why := learning_refusal(train):
             return why
@@ -68,6 +71,8 @@ class Shift(ProbeSettings, Task):
         train = data["train"][0]
         parts = partition(train, seed)
         yield from partition_notes(parts)
+        extract, notes = self.chosen(backbone, extract, lambda at: val_top1(self, backbone, parts, at))
+        yield from notes
         probe, notes = train_probe(self, backbone, train, extract, seed)
         yield from notes
         home = probe.logits(features_of(backbone, parts.test, extract))

@@ -12,6 +12,7 @@ from tasks.base import Data, Extract, Note, Outputs, Score, Task
 from tasks.datasets.base import Dataset
 from tasks.datasets.partition import Part, evaluation_part
 from tasks.features import collapse_notes, features_of, normalised
+from tasks.readouts import Reading
 from tasks.retrieval.ranking import Blocks, average_precision, first_place, hit, precision
 from tasks.retrieval.search import rankings
 
@@ -19,7 +20,7 @@ CUTOFFS = (1, 5, 10)
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
-class Retrieval(Task):
+class Retrieval(Reading, Task):
     """Rank a gallery by the dot product of unit-length float32 features; a right answer has the query's class.
 
     With splits query and gallery each query ranks the gallery; any other dataset is asked leaving one out: each image
@@ -43,7 +44,9 @@ class Retrieval(Task):
         return False
 
     def refusal(self, backbone: Backbone, data: Data) -> str | None:
-        """A dataset in which no query has a right answer."""
+        """A dataset in which no query has a right answer, or a readout the backbone does not have."""
+        if why := self.unreadable(backbone):
+            return why
         dataset = data["dataset"][0]
         try:
             queries, gallery = _sides(dataset)
@@ -62,6 +65,7 @@ class Retrieval(Task):
             raise ValueError(why)
         queries, gallery = _sides(data["dataset"][0])
         alone = queries is gallery
+        extract = self.reading(extract)
         theirs = features_of(backbone, gallery, extract)
         ours = theirs if alone else features_of(backbone, queries, extract)
         yield from collapse_notes(theirs, "gallery")
