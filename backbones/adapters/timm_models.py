@@ -1,9 +1,10 @@
 """Any pretrained model of timm: ``timm:resnet50.a1_in1k`` (a name with its weights' tag)."""
 
+import copy
 import json
 import math
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
@@ -11,7 +12,9 @@ from urllib.request import getproxies
 
 import huggingface_hub
 import timm
+import torch
 from jaxtyping import Float
+from timm.data import create_transform  # type: ignore[attr-defined]
 from timm.data.config import resolve_model_data_config
 from timm.models import group_parameters
 from torch import Tensor, nn
@@ -22,6 +25,7 @@ from backbones.adapters.timm_tags import describe
 from backbones.base import Backbone, Card, Preprocess
 from backbones.places import Places
 from backbones.plugins import unknown
+from backbones.reference import Reference
 from backbones.weights import weights_sha256
 
 SOURCE = f"timm {timm.__version__}"
@@ -231,5 +235,52 @@ def _cannot_fetch(name: str, error: Exception) -> str:
     )
 
 
+def reference(reference: str, places: Places) -> Reference:
+    """timm's own evaluation transform, and its model without the head."""
+    return _own_path(timm.create_model(pinned(reference), pretrained=True))
+
+
+def untrained_reference(reference: str, model: nn.Module) -> Reference:
+    """The same around a model timm builds anew, with the weights of ``model``."""
+    fresh = timm.create_model(reference, pretrained=False)
+    fresh.load_state_dict(model.state_dict())
+    return _own_path(fresh)
+
+
+def _own_path(model: nn.Module) -> Reference:
+    config = resolve_model_data_config(model)  # type: ignore[no-untyped-call]
+    model.eval()
+    headless = copy.deepcopy(model)
+    headless.reset_classifier(0)  # type: ignore[operator]
+    return Reference(create_transform(**config, is_training=False), headless, _hooked_maps(model))
+
+
+def _hooked_maps(model: nn.Module) -> Callable[[Tensor], dict[int, Tensor]] | None:
+    """What the modules that timm declares as its stages put out in a full pass; None where that is tokens."""
+    stages = {each["reduction"]: each for each in getattr(model, "feature_info", []) if isinstance(each, dict)}
+
+    def maps(images: Tensor) -> dict[int, Tensor]:
+        found: dict[int, Tensor] = {}
+        hooks = [
+            model.get_submodule(stage["module"]).register_forward_hook(
+                lambda _module, _inputs, output, stride=stride: found.__setitem__(stride, output)
+            )
+            for stride, stage in stages.items()
+        ]
+        try:
+            model(images)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return found
+
+    with torch.no_grad():
+        probe = maps(torch.zeros(1, *model.pretrained_cfg["input_size"])) if stages else {}  # type: ignore[index]
+    dense = probe and all(each.ndim == 4 and each.shape[1] == stages[s]["num_chs"] for s, each in probe.items())
+    return maps if dense else None
+
+
 ADAPTERS = {"timm": load}
 UNTRAINED = {"timm": untrained}
+REFERENCES = {"timm": reference}
+UNTRAINED_REFERENCES = {"timm": untrained_reference}

@@ -9,6 +9,7 @@ import torchvision
 from jaxtyping import Float
 from torch import Tensor, nn
 from torchvision import models
+from torchvision.models.feature_extraction import create_feature_extractor, get_graph_node_names
 
 from backbones.adapters.depth import by_block
 from backbones.adapters.imagenet import wordnet_ids
@@ -16,6 +17,7 @@ from backbones.adapters.maps import deepest_by_stride, fit_to_stride, tokens_to_
 from backbones.base import Backbone, Card, Preprocess
 from backbones.places import Places
 from backbones.plugins import unknown
+from backbones.reference import Reference
 from backbones.weights import weights_sha256
 
 SOURCE = f"torchvision {torchvision.__version__}"
@@ -228,5 +230,36 @@ def _cannot_fetch(architecture: str, weights: Any, error: OSError) -> str:
     )
 
 
+def reference(reference: str, places: Places) -> Reference:
+    """The transform torchvision ships with the weights, and its own feature extractor, made from the traced graph."""
+    architecture, weights = weights_of(reference)
+    return _own_path(models.get_model(architecture, weights=weights), weights)
+
+
+def untrained_reference(reference: str, model: nn.Module) -> Reference:
+    """The same around a model torchvision builds anew, with the weights of ``model``."""
+    architecture, weights = weights_of(reference)
+    size = {"image_size": weights.meta["min_size"][0]} if architecture.startswith("vit_") else {}
+    fresh = models.get_model(architecture, weights=None, **_arguments(architecture), **size)
+    fresh.load_state_dict(model.state_dict())
+    return _own_path(fresh, weights)
+
+
+def _own_path(model: nn.Module, weights: Any) -> Reference:
+    model.eval()
+    head = next(name for name, module in model.named_modules() if module is _head(model))
+    nodes = get_graph_node_names(model)[1]
+    before = nodes[nodes.index(head) - 1]
+    trunk = create_feature_extractor(model, {before: "features"})
+
+    def embed(images: Tensor) -> Tensor:
+        features: Tensor = trunk(images)["features"]
+        return features.mean((2, 3)) if features.ndim == 4 else features
+
+    return Reference(weights.transforms(), embed)
+
+
 ADAPTERS = {"torchvision": load}
 UNTRAINED = {"torchvision": untrained}
+REFERENCES = {"torchvision": reference}
+UNTRAINED_REFERENCES = {"torchvision": untrained_reference}
