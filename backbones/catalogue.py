@@ -58,7 +58,7 @@ class Entry:
 def entries() -> tuple[Entry, ...]:
     """Every line of the catalogue, in its order."""
     with (Path(__file__).parent / "catalogue.csv").open(newline="", encoding="utf-8") as file:
-        return tuple(Entry(**{**row, "groups": tuple(row["groups"].split())}) for row in csv.DictReader(file))
+        return tuple(Entry(groups=tuple(row.pop("groups").split()), **row) for row in csv.DictReader(file))
 
 
 @cache

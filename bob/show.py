@@ -52,9 +52,9 @@ def _backbone(name: str, options: OpenOptions) -> Iterator[str]:
         line = next((entry for entry in entries() if entry.name == resolve(name)), None)
         if line is None:
             raise
-        for field, value in dataclasses.asdict(line).items():
+        for key, value in dataclasses.asdict(line).items():
             said = ", ".join(value) if isinstance(value, tuple) else value
-            yield f"{field.replace('_', ' ')}: {said or '-'}"
+            yield f"{key.replace('_', ' ')}: {said or '-'}"
         yield f"from the catalogue alone: {error}"
         return
     for part in (backbone.card, backbone.preprocess):
