@@ -67,8 +67,8 @@ ROWS_2023: dict[int, list[str]] = {
     37: ["timm:vit_base_patch16_clip_224.laion2b"],
     38: ["timm:vit_large_patch14_clip_224.laion2b"],
     39: ["timm:samvit_base_patch16.sa1b"],
-    40: ["torchhub:midas_swin2_tiny_256"],
-    41: ["torchhub:midas_swin2_base_384"],
+    40: ["torchhub:midas_swinv2_tiny_256"],
+    41: ["torchhub:midas_swinv2_base_384"],
     42: ["diffusers:CompVis/stable-diffusion-v1-4"],
     43: [
         "random:timm:vit_small_patch16_224.augreg_in1k",
