@@ -3,7 +3,6 @@
 Nothing heavy is imported before a command needs it, so that help and lists answer at once.
 """
 
-import fnmatch
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,9 +13,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from backbones.catalogue import ADAPTERS, entries
+from bob.listing import Filters, lines_of
 from bob.options import Asked, RunOptions, StoreOptions, from_options
-from tasks.catalogue import DATASETS, TASKS
+from tasks.catalogue import TASKS
 
 if TYPE_CHECKING:
     from backbones.features import Extractor
@@ -43,6 +42,7 @@ class Kind(StrEnum):
     """What there are lists of."""
 
     BACKBONES = "backbones"
+    GROUPS = "groups"
     TASKS = "tasks"
     DATASETS = "datasets"
 
@@ -128,17 +128,18 @@ def plan_command(asked: Asked, options: RunOptions) -> None:
 
 
 @app.command("list")
+@from_options(Filters)
 def list_command(
+    filters: Filters,
     kind: Annotated[Kind, typer.Argument(help="What to list.")],
     pattern: Annotated[str, typer.Argument(help="Only names that match, * and ? allowed.")] = "*",
 ) -> None:
-    """Every backbone, task or dataset there is, with a sentence."""
-    wanted = pattern if set(pattern) & set("*?[") else f"*{pattern}*"
-    rows = [(name, summary) for name, summary in _listed(kind) if fnmatch.fnmatch(name.lower(), wanted.lower())]
-    width = max((len(name) for name, _ in rows), default=0)
-    for name, summary in rows:
-        typer.echo(f"{name:<{width}}  {summary}")
-    if not rows:
+    """Every backbone, group of backbones, task or dataset there is."""
+    with _mistakes_as_lines():
+        lines = lines_of(kind.value, pattern, filters)
+    for line in lines:
+        typer.echo(line)
+    if not lines:
         typer.echo(f"no {kind} match {pattern!r}", err=True)
         raise typer.Exit(EXIT_FAILED)
 
@@ -178,21 +179,6 @@ def leaderboard_command(
         typer.echo(f"wrote {out}")
 
 
-def _listed(kind: Kind) -> list[tuple[str, str]]:
-    if kind is Kind.TASKS:
-        return [(plugin.name, plugin.summary) for plugin in TASKS.found.values()]
-    if kind is Kind.DATASETS:
-        return [(plugin.name, plugin.summary) for plugin in DATASETS.found.values()]
-    catalogue = [(entry.name, _sentence(entry.alias, entry.summary)) for entry in entries()]
-    names = {name for name, _ in catalogue}
-    prefixes = [(f"{each.name}:...", each.summary) for each in ADAPTERS.found.values() if each.name not in names]
-    return catalogue + prefixes
-
-
-def _sentence(alias: str, summary: str) -> str:
-    return f"{summary} (alias {alias})" if alias else summary
-
-
 @contextmanager
 def _mistakes_as_lines() -> Iterator[None]:
     """What a person can mend is told in lines and exit code 2; anything else keeps its traceback."""
@@ -213,6 +199,7 @@ def _open_options(options: RunOptions) -> "OpenOptions":
 
 
 def _resolve(asked: Asked, options: RunOptions) -> "tuple[list[Cell], Roster]":
+    from backbones.catalogue import left_out
     from bob.plan import read_plan, resolve
     from bob.roster import Roster
 
@@ -220,8 +207,10 @@ def _resolve(asked: Asked, options: RunOptions) -> "tuple[list[Cell], Roster]":
         opening = _open_options(options)
         if asked.plan is not None:
             opening = replace(opening, places=opening.places.beside(asked.plan))
-        roster = Roster(opening.places)
-        return resolve(read_plan(asked), roster, opening, options.precision.value), roster
+        roster, plan = Roster(opening.places), read_plan(asked)
+        for line in left_out(plan.backbones):
+            typer.echo(line, err=True)
+        return resolve(plan, roster, opening, options.precision.value), roster
 
 
 def _extractor(options: RunOptions, progress: "Progress") -> "Extractor":

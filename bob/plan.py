@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from backbones.base import Backbone
+from backbones.catalogue import expand
 from backbones.plugins import unknown
 from backbones.strict_yaml import load_yaml, read_yaml
 from bob.options import Asked
@@ -137,7 +138,7 @@ def resolve(plan: Plan, roster: Roster, options: OpenOptions, precision: str) ->
     mistakes: list[str] = []
     questions = list(_questions(plan, options, mistakes))
     cells: dict[str, Cell] = {}
-    for name in plan.backbones:
+    for name in _backbones(plan, mistakes):
         try:
             backbone = roster.get(name)
         except (ValueError, OSError, ImportError) as error:
@@ -150,6 +151,17 @@ def resolve(plan: Plan, roster: Roster, options: OpenOptions, precision: str) ->
     if mistakes:
         raise PlanError(mistakes)
     return list(cells.values())
+
+
+def _backbones(plan: Plan, mistakes: list[str]) -> list[str]:
+    """The plan's backbones with groups replaced by their members, each once."""
+    names: list[str] = []
+    for name in plan.backbones:
+        try:
+            names += expand(name)
+        except ValueError as error:
+            mistakes.append(f"backbone {name!r}: {error}")
+    return list(dict.fromkeys(names))
 
 
 def _cell(name: str, backbone: Backbone, question: Question, seed: int, precision: str) -> Cell:

@@ -4,13 +4,16 @@ import dataclasses
 import inspect
 from collections.abc import Iterator
 
-from backbones.catalogue import load
+from backbones.catalogue import entries, load, resolve
 from tasks.catalogue import DATASETS, TASKS, open_dataset, task_class
 from tasks.datasets.base import OpenOptions
 
 
 def describe(name: str, options: OpenOptions) -> str:
-    """Text about a task, a dataset (opened) or a backbone (loaded). Errors are those of opening and loading."""
+    """Text about a task, a dataset (opened) or a backbone (loaded). Errors are those of opening and loading.
+
+    Of a backbone in the catalogue that cannot be loaded here, the catalogue's line is told, and why.
+    """
     if name in TASKS.found:
         return "\n".join(_task(name))
     if name.partition(":")[0].partition("#")[0] in DATASETS.found:
@@ -43,7 +46,17 @@ def _dataset(name: str, options: OpenOptions) -> Iterator[str]:
 
 
 def _backbone(name: str, options: OpenOptions) -> Iterator[str]:
-    backbone = load(name, options.places)
+    try:
+        backbone = load(name, options.places)
+    except (ValueError, OSError, ImportError) as error:
+        line = next((entry for entry in entries() if entry.name == resolve(name)), None)
+        if line is None:
+            raise
+        for key, value in dataclasses.asdict(line).items():
+            said = ", ".join(value) if isinstance(value, tuple) else value
+            yield f"{key.replace('_', ' ')}: {said or '-'}"
+        yield f"from the catalogue alone: {error}"
+        return
     for part in (backbone.card, backbone.preprocess):
         for field in dataclasses.fields(part):
             yield f"{field.name.replace('_', ' ')}: {getattr(part, field.name)}"

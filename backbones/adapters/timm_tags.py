@@ -27,7 +27,14 @@ METHODS: dict[str, tuple[Family, str]] = {
     "mae": ("self-supervised", "MAE"),
     "ijepa": ("self-supervised", "I-JEPA"),
     "mim": ("self-supervised", "masked image modelling"),
+    "beitv2": ("self-supervised", "BEiT v2"),
+    "sam2": ("segmentation", "Segment Anything 2"),
     "sa1b": ("segmentation", "Segment Anything"),
+    "aimv2": ("vision-language", "AIMv2"),
+    "vit_pe_": ("vision-language", "Perception Encoder"),
+    "mclip2": ("vision-language", "MobileCLIP 2"),
+    "mclip": ("vision-language", "MobileCLIP"),
+    "v2_webli": ("vision-language", "SigLIP 2"),
     "siglip": ("vision-language", "SigLIP"),
     "clipa": ("vision-language", "CLIPA"),
     "clip": ("vision-language", "CLIP"),
@@ -49,11 +56,17 @@ DATA: dict[str, str] = {
     "laion2b": "LAION-2B",
     "laion400m": "LAION-400M",
     "datacompxl": "DataComp-1B",
+    "datacomp1b": "DataComp-1B",
     "dfn2b": "DFN-2B",
     "dfn5b": "DFN-5B",
     "webli": "WebLI",
     "openai": "WIT-400M",
-    "metaclip": "MetaCLIP",
+    "dfndr2b": "DFNDR-2B",
+    "metaclip_400m": "MetaCLIP-400M",
+    "metaclip_2pt5b": "MetaCLIP-2.5B",
+    "metaclip2": "MetaCLIP 2",
+    "merged2b": "Merged-2B",
+    "m38m": "Merged-38M",
     "sa1b": "SA-1B",
     "ig1b": "Instagram-1B",
     "yfcc100m": "YFCC-100M",
@@ -62,6 +75,18 @@ DATA: dict[str, str] = {
     "in12k": "ImageNet-12k",
     "in1k": "ImageNet-1k",
 }
+
+
+UNSAID: dict[str, str] = {
+    "DINO": "ImageNet-1k",
+    "MAE": "ImageNet-1k",
+    "FCMAE": "ImageNet-1k",
+    "Segment Anything 2": "SA-1B, SA-V",
+    "AIMv2": "DFN-2B, COYO, HQITP",
+    "Perception Encoder": "MetaCLIP-5.4B",
+    "MobileCLIP": "DataCompDR-1B",
+}
+"""Data of methods whose tags do not name it, from their papers."""
 
 
 def describe(config: Mapping[str, Any]) -> Pretraining:
@@ -80,6 +105,4 @@ def describe(config: Mapping[str, Any]) -> Pretraining:
     if "_ft_" in f"_{tag}_" and family != "supervised":
         family, method = "supervised", f"{method}, then supervised"
     data = [name for mark, name in DATA.items() if mark in tag]
-    if not data and method in ("DINO", "MAE", "FCMAE"):
-        data = ["ImageNet-1k"]
-    return Pretraining(family, method, ", ".join(data) or "unknown")
+    return Pretraining(family, method, ", ".join(data) or UNSAID.get(method, "unknown"))

@@ -8,7 +8,9 @@ import pytest
 HEAVY = {"torch", "numpy", "pandas", "pyarrow", "timm", "sklearn"}
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["list", "backbones"], ["list", "tasks"], ["list", "datasets"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["list", "backbones"], ["list", "groups"], ["list", "tasks"], ["list", "datasets"]]
+)
 def test_nothing_heavy_is_imported(arguments: list[str]) -> None:
     code = (
         f"import sys; sys.argv = ['bob', *{arguments!r}]\n"
