@@ -5,10 +5,17 @@ import sys
 
 import pytest
 
-HEAVY = {"torch", "numpy", "pandas", "pyarrow", "timm", "sklearn"}
+HEAVY = {
+    *("torch", "torchvision", "numpy", "scipy", "pandas", "pyarrow", "sklearn", "PIL", "matplotlib"),
+    *("timm", "transformers", "diffusers", "datasets", "huggingface_hub", "pydantic", "pydantic_core", "rich"),
+}
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["list", "backbones"], ["list", "tasks"], ["list", "datasets"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], ["list", "--help"], ["list", "backbones"], ["list", "backbones", "resnet"], ["list", "tasks"]]
+    + [["list", "datasets"], ["run", "--help"], ["plan", "--help"], ["leaderboard", "--help"]],
+)
 def test_nothing_heavy_is_imported(arguments: list[str]) -> None:
     code = (
         f"import sys; sys.argv = ['bob', *{arguments!r}]\n"
