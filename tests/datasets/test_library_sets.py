@@ -2,8 +2,6 @@
 
 import io
 import struct
-import sys
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,7 +9,6 @@ import torchvision
 from PIL import Image
 
 from tasks.catalogue import open_dataset
-from tasks.datasets import content_hashes
 
 
 def write_mnist(root):
@@ -64,77 +61,3 @@ def test_without_a_network_the_error_names_the_files_and_the_place(options, monk
 def test_unknown_torchvision_set(options):
     with pytest.raises(ValueError, match="did you mean 'CIFAR10"):
         open_dataset("torchvision:CIFAR1", options)
-
-
-class HubImage:
-    def __init__(self, decode=True):
-        self.decode = decode
-
-
-class HubLabel:
-    names = ("cat", "dog")
-
-
-class HubTable(list):
-    cache_files = ()
-    features = {"picture": HubImage(), "animal": HubLabel()}  # noqa: RUF012
-
-    def __getitem__(self, key):
-        return [row[key] for row in self] if isinstance(key, str) else super().__getitem__(key)
-
-    def cast_column(self, name, feature):
-        assert (name, feature.decode) == ("picture", False)
-        return self
-
-
-def hub(monkeypatch, load):
-    library = SimpleNamespace(Image=HubImage, ClassLabel=HubLabel, load_dataset=load)
-    monkeypatch.setitem(sys.modules, "datasets", library)
-
-
-def test_hub_rows_with_bytes_and_with_paths(options, monkeypatch, tmp_path, make_png):
-    (tmp_path / "x.png").write_bytes(make_png(1))
-    rows = [
-        {"picture": {"bytes": make_png(0), "path": None}, "animal": 1},
-        {"picture": {"bytes": None, "path": str(tmp_path / "x.png")}, "animal": 0},
-        {"picture": {"bytes": make_png(2), "path": None}, "animal": -1},
-    ]
-    asked = []
-
-    def load(*arguments, **keywords):
-        asked.append((arguments, keywords))
-        return {"train": HubTable(rows), "validation": HubTable([rows[1]])}
-
-    hub(monkeypatch, load)
-    dataset = open_dataset("huggingface:me/pets@v1#small", options)
-    assert asked == [(("me/pets", "small"), {"revision": "v1"})]
-    assert dataset.splits["train"].labels.tolist() == [1, 0]
-    assert [dataset.splits["train"].images.read(i) for i in (0, 1)] == [make_png(0), make_png(1)]
-    assert any(warning.startswith("leak: 1 of 1 images of val are also in train") for warning in dataset.warnings)
-
-
-def test_hub_without_network_or_library(options, monkeypatch):
-    def refuse(*arguments, **keywords):
-        raise ConnectionError("offline")
-
-    hub(monkeypatch, refuse)
-    with pytest.raises(OSError, match=r"me/pets.*offline.*images:PATH"):
-        open_dataset("huggingface:me/pets", options)
-    monkeypatch.setitem(sys.modules, "datasets", None)
-    with pytest.raises(ImportError, match=r"battle-of-the-backbones\[huggingface\]"):
-        open_dataset("huggingface:me/pets", options)
-
-
-def test_hub_tables_on_disk_are_hashed_once_until_their_files_change(options, monkeypatch, tmp_path, make_png):
-    monkeypatch.setattr(content_hashes, "SETTLED_SECONDS", 0.0)
-    arrow = tmp_path / "table.arrow"
-    arrow.write_bytes(b"first")
-    rows = [{"picture": {"bytes": make_png(0), "path": None}, "animal": 1}]
-    table = HubTable(rows)
-    table.cache_files = [{"filename": str(arrow)}]
-    hub(monkeypatch, lambda *arguments, **keywords: {"train": table})
-    first = open_dataset("huggingface:me/pets", options)
-    rows[0]["picture"]["bytes"] = make_png(1)  # the table's file says nothing changed, so nothing is read
-    assert open_dataset("huggingface:me/pets", options).manifest_sha256 == first.manifest_sha256
-    arrow.write_bytes(b"second")
-    assert open_dataset("huggingface:me/pets", options).manifest_sha256 != first.manifest_sha256
