@@ -55,7 +55,7 @@ def test_a_cell_that_computes_nothing(tmp_path: Path) -> None:
     identity = Identity(
         weights_sha256=backbone.card.weights_sha256, manifests={}, protocol_version=1, precision="float32"
     )
-    cells = [Cell("pixels", "pixels", Question(Nothing(), {}, {}), seed, identity, {}, None) for seed in range(120)]
+    cells = [Cell("pixels", "pixels", Question(Nothing(), {}, {}), seed, identity, None) for seed in range(120)]
     gauntlet.run(cells[:20])
     start = time.perf_counter()
     summary = gauntlet.run(cells[20:])
