@@ -59,12 +59,21 @@ def states(cells: Sequence[Cell], store: Store) -> Iterator[tuple[Cell, State, s
         elif cell.key in done:
             yield cell, State.DONE, f"record {cell.key}"
         elif (old := by_address.get(cell.address.address())) is not None:
-            changes = cell.identity.changes_from(old.identity) or ["preprocessing or a default changed"]
-            yield cell, State.STALE, "; ".join(changes)
+            yield cell, State.STALE, "; ".join(_changes(cell, old))
         elif (attempt := failed.get(cell.key)) is not None and attempt.error is not None:
             yield cell, State.FAILED, f"{attempt.error.kind}: {attempt.error.message}"
         else:
             yield cell, State.TO_DO, "no record yet"
+
+
+def _changes(cell: Cell, old: record.Record) -> list[str]:
+    """What is different since that record of the same question, whose chosen settings are therefore the same."""
+    changes = cell.identity.changes_from(old.identity)
+    if "settings" in old.notes:
+        changes += record.differences("default of", old.notes["settings"], cell.question.settings)
+    if not changes and old.identity.preprocess is None:  # all else is the same, and it is in the key
+        return ["preprocessing changed (this record is too old to say from what)"]
+    return changes or ["the way keys are made changed"]
 
 
 class Gauntlet:

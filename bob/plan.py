@@ -76,7 +76,6 @@ class Cell:
     question: Question
     seed: int
     identity: record.Identity
-    preprocess: dict[str, Any]
     refusal: str | None
 
     @cached_property
@@ -86,7 +85,7 @@ class Cell:
         parts = {
             "backbone": self.backbone,
             "weights": self.identity.weights_sha256,
-            "preprocess": self.preprocess,
+            "preprocess": self.identity.preprocess,
             "task": self.question.task.name,
             "protocol_version": self.identity.protocol_version,
             "manifests": manifests,
@@ -170,10 +169,9 @@ def _cell(name: str, backbone: Backbone, question: Question, seed: int, precisio
         manifests={data.name: data.manifest_sha256 for sets in question.data.values() for data in sets},
         protocol_version=question.task.protocol_version,
         precision=precision,
+        preprocess=dataclasses.asdict(backbone.preprocess),
     )
-    refusal = question.task.refusal(backbone, question.data)
-    preprocess = dataclasses.asdict(backbone.preprocess)
-    return Cell(name, backbone.card.name, question, seed, identity, preprocess, refusal)
+    return Cell(name, backbone.card.name, question, seed, identity, question.task.refusal(backbone, question.data))
 
 
 def _questions(plan: Plan, options: OpenOptions, mistakes: list[str]) -> Iterator[Question]:

@@ -8,7 +8,9 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, field_validator, model_validator
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""What is written. 2: the identity holds the preprocessing; a release that reads 1 would take that for damage."""
+READ_VERSIONS = (1, 2)
 
 
 class _Frozen(BaseModel):
@@ -69,19 +71,25 @@ class Cell(_Frozen):
 
 
 class Identity(_Frozen):
-    """What makes an old answer stale when it changes."""
+    """What makes an old answer stale when it changes. Records of schema 1 do not hold ``preprocess``."""
 
     weights_sha256: str
     manifests: dict[str, str]
     protocol_version: int
     precision: str
+    preprocess: dict[str, Any] | None = None
 
     def changes_from(self, old: "Identity") -> list[str]:
-        """What is different, a phrase each; empty when nothing is."""
-        changes = ["weights changed"] * (self.weights_sha256 != old.weights_sha256)
+        """What is different, a phrase each; empty when nothing is, as far as both hold it."""
+        changes = []
+        if self.weights_sha256 != old.weights_sha256:
+            changes.append(f"weights or their code changed ({old.weights_sha256[:8]} -> {self.weights_sha256[:8]})")
         for name in sorted(set(self.manifests) | set(old.manifests)):
-            if self.manifests.get(name) != old.manifests.get(name):
-                changes.append(f"dataset {name} changed")
+            before, now = (each.manifests.get(name, "none") for each in (old, self))
+            if before != now:
+                changes.append(f"dataset {name} changed ({before[:8]} -> {now[:8]})")
+        if self.preprocess is not None and old.preprocess is not None:
+            changes += differences("preprocessing", old.preprocess, self.preprocess)
         if self.protocol_version != old.protocol_version:
             changes.append(f"protocol version {old.protocol_version} -> {self.protocol_version}")
         if self.precision != old.precision:
@@ -160,7 +168,7 @@ class Record(_Frozen):
     cost: Cost | None = None
     error: Failure | None = None
     files: dict[str, FileFacts] = {}
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
 
     @field_validator("notes", mode="before")
     @classmethod
@@ -195,13 +203,12 @@ class Record(_Frozen):
             raise DamageError("not a record: no JSON object")
         if body.pop("digest", None) != _digest(body):
             raise DamageError("digest does not match: the record was changed after it was written")
-        if body.get("schema_version") != SCHEMA_VERSION:
-            version = body.get("schema_version")
+        if (version := body.get("schema_version")) not in READ_VERSIONS:
             raise SchemaError(
-                f"written with record schema {version}, this release reads {SCHEMA_VERSION}: "
+                f"written with record schema {version}, this release reads {' and '.join(map(str, READ_VERSIONS))}: "
                 "use the release that wrote it, or another --store"
             )
-        return cls.model_validate(body)
+        return cls.model_validate({**body, "schema_version": SCHEMA_VERSION})
 
 
 class DamageError(ValueError):
@@ -210,6 +217,17 @@ class DamageError(ValueError):
 
 class SchemaError(ValueError):
     """A whole record in a form that this release does not read: it is left where it is."""
+
+
+def differences(what: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """A phrase for each value that differs, as JSON would hold it.
+
+    >>> differences("preprocessing", {"size": [224, 224], "crop": "center"}, {"size": (256, 256), "crop": "center"})
+    ['preprocessing size [224, 224] -> [256, 256]']
+    """
+    old, new = plain(old), plain(new)
+    names = [name for name in {**old, **new} if old.get(name) != new.get(name)]
+    return [f"{what} {name} {old.get(name, 'unset')} -> {new.get(name, 'unset')}" for name in names]
 
 
 def plain(value: Any) -> Any:

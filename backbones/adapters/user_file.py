@@ -4,8 +4,6 @@ The file is executed: that is what naming it asks for. A plain module maps a (ba
 (batch, dim). The file may state ``PREPROCESS`` and ``CARD`` (dictionaries of those contracts' fields) at its top level.
 """
 
-import hashlib
-import importlib.util
 import json
 from dataclasses import asdict, fields, replace
 from pathlib import Path
@@ -15,6 +13,7 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from backbones import own_code
 from backbones.adapters.depth import by_block
 from backbones.base import FAMILIES, Backbone, Card, Preprocess
 from backbones.places import Places
@@ -32,6 +31,9 @@ DEFAULT_PREPROCESS = Preprocess(
 """What a file gets that states none; its card says so."""
 
 SOURCE = "a file"
+
+_RAN: dict[Path, str] = {}
+"""Identity of the code of each file that was run to build a checkpoint's architecture."""
 
 CONTRACT = "a backbone maps images (batch, 3, height, width) to one floating-point vector each, (batch, dim)"
 
@@ -72,28 +74,31 @@ class PlainModule(Backbone):
 def load(reference: str, places: Places) -> Backbone:
     """Run the file, call the factory, put what it returns behind the contract.
 
-    The identity covers the weights and the text of this one file, not of what it imports.
+    The identity covers the weights, the text of the file, and of what it imports of the user's own.
     Raises ``ValueError`` naming file, factory and contract where they do not fit.
     """
     path, factory = locate(reference, places)
-    module = _run(path)
-    model = call(module, path, factory)
-    stated = getattr(model, "preprocess", None) or getattr(module, "PREPROCESS", None)
+    with own_code.run(path) as code:
+        model = call(code.module, path, factory)
+    stated = getattr(model, "preprocess", None) or getattr(code.module, "PREPROCESS", None)
     preprocess = _preprocess(stated, path)
-    card = _card(model, module, f"file:{reference}", path, stated is not None)
+    card = _card(model, code, f"file:{reference}", path, stated is not None)
     return wrap(model, card, preprocess)
 
 
 def build(architecture: str, kwargs: dict[str, Any], places: Places) -> nn.Module:
     """The factory's module, called with ``kwargs``, for a checkpoint card."""
     path, factory = locate(architecture, places)
-    return call(_run(path), path, factory, kwargs)
+    with own_code.run(path) as code:
+        model = call(code.module, path, factory, kwargs)
+    _RAN[path] = code.sha256
+    return model
 
 
 def built_as(architecture: str, kwargs: dict[str, Any], places: Places) -> str:
-    """What weights are put into, for their identity: the text of the file counts."""
+    """What weights are put into, for their identity: the user's code counts, as :func:`build` ran it."""
     path, factory = locate(architecture, places)
-    return f"file {file_sha256(path)} {factory} {json.dumps(kwargs, sort_keys=True)}"
+    return f"file {_RAN[path]} {factory} {json.dumps(kwargs, sort_keys=True)}"
 
 
 def wrap(model: nn.Module, card: Card, preprocess: Preprocess, classes: tuple[str, ...] = ()) -> Backbone:
@@ -122,11 +127,6 @@ def locate(reference: str, places: Places) -> tuple[Path, str]:
     return places.find(file, "Python file"), factory
 
 
-def file_sha256(path: Path) -> str:
-    """Hash of the text that was run."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
 def call(module: ModuleType, path: Path, factory: str, kwargs: dict[str, Any] | None = None) -> nn.Module:
     """What the factory returns, checked to be a module. Raises ``ValueError`` naming file and factory."""
     if not callable(function := getattr(module, factory, None)):
@@ -144,19 +144,6 @@ def call(module: ModuleType, path: Path, factory: str, kwargs: dict[str, Any] | 
     return model
 
 
-def _run(path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(f"bob_user_{file_sha256(path)[:12]}", path)
-    if spec is None or spec.loader is None:
-        raise ValueError(f"{path} is not a Python file (its name must end in .py)")
-    module = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        error.add_note(f"raised while running {path}")
-        raise
-    return module
-
-
 def _preprocess(stated: Any, path: Path) -> Preprocess:
     if stated is None:
         return DEFAULT_PREPROCESS
@@ -168,12 +155,12 @@ def _preprocess(stated: Any, path: Path) -> Preprocess:
     return Preprocess(**{**asdict(DEFAULT_PREPROCESS), **stated})
 
 
-def _card(model: nn.Module, module: ModuleType, name: str, path: Path, preprocess_stated: bool) -> Card:
-    said: dict[str, Any] = getattr(module, "CARD", {})
+def _card(model: nn.Module, code: own_code.OwnCode, name: str, path: Path, preprocess_stated: bool) -> Card:
+    said: dict[str, Any] = getattr(code.module, "CARD", {})
     wanted = {"family", "architecture", "pretraining_method", "pretraining_data", "revision", "licence"}
     if not isinstance(said, dict) or not set(said) <= wanted or said.get("family", FAMILIES[0]) not in FAMILIES:
         raise ValueError(f"CARD of {path} must be a dictionary of {', '.join(sorted(wanted))}; got {said!r}")
-    identity = weights_sha256(model, f"file {file_sha256(path)}")
+    identity = weights_sha256(model, f"file {code.sha256}")
     if isinstance(own := getattr(model, "card", None), Card):
         return replace(own, weights_sha256=identity)
     plain: dict[str, Any] = {

@@ -1,54 +1,55 @@
-"""huggingface:ID[@revision][#config][?label=COLUMN] - image sets of the Hugging Face hub, read undecoded."""
+"""huggingface:ID[@revision][#config][?label=COLUMN] - image sets of the Hugging Face hub, read undecoded.
+
+A folder below a data root may stand for the ID: Parquet files, an image folder, or what ``save_to_disk`` wrote. Sets
+that are a script are refused: the library runs none from version 4 on, which is why no older one is supported.
+"""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from backbones.places import Places
 from tasks.datasets.assembly import Found, assemble
 from tasks.datasets.base import Dataset, OpenOptions
 from tasks.datasets.class_folders import SPLIT_NAMES
 from tasks.datasets.folder_source import stamp_of
 from tasks.datasets.manifest import Item
-from tasks.datasets.references import parse
+from tasks.datasets.references import Reference, parse
 
-EXTRA = "pip install 'battle-of-the-backbones[huggingface]'"
+EXTRA = "`uv sync --extra huggingface`, or `pip install '.[huggingface]'` in the checkout"
 
 
 def read(reference: str, options: OpenOptions) -> Dataset:
     """Open a set through the ``datasets`` library, which downloads it where there is a network.
 
     Raises ``ImportError`` naming the extra to install, ``OSError`` where the set cannot be had, and ``ValueError``
-    where it has no image column or no one label column.
+    where it is damaged, a script, or has no image column or no one label column.
     """
     parts = parse(reference, "huggingface", ("label",))
     try:
         import datasets
     except ImportError as error:
         raise ImportError(f"huggingface:{reference} needs the datasets library: {EXTRA}") from error
-    name, _, revision = parts.path.partition("@")
-    try:
-        loaded = datasets.load_dataset(name, parts.part or None, revision=revision or None)
-    except (OSError, ConnectionError) as error:
-        raise OSError(
-            f"huggingface:{reference} is not here and cannot be downloaded ({' '.join(str(error).split())}); fetch it "
-            "on a machine with a network and copy its HF_HOME folder, or open its files as images:PATH"
-        ) from error
-    features = next(iter(loaded.values())).features
-    image, label = _columns(features, parts.settings.get("label", ""), reference, datasets)
+    folder = _folder(parts.path, options.places)
+    with _mistakes(reference, folder, datasets):
+        loaded = _saved(folder, datasets) or _loaded(folder, parts, datasets)
     tables = _official(loaded, reference)
-    tables = {split: table.cast_column(image, datasets.Image(decode=False)) for split, table in tables.items()}
-    source = HubFiles(f"huggingface:{reference}", tables, image)
-    names = tuple(features[label].names)
-    items = [
-        Item(split, names[index], file, file)
+    features = next(iter(tables.values())).features
+    image, label = _columns(features, parts.settings.get("label", ""), reference, datasets)
+    undecoded = {
+        split: table.select_columns([image, label]).cast_column(image, datasets.Image(decode=False))
         for split, table in tables.items()
-        for file, index in zip(source.of(split), table[label], strict=True)
-        if index >= 0  # -1 is the library's "not labelled"
-    ]
-    return assemble(Found(f"huggingface:{reference}", source, items, names, f"Hugging Face hub: {parts.path}"), options)
+    }
+    source = HubFiles(f"huggingface:{reference}", undecoded, image)
+    items, warnings = _labelled(source, label, tuple(features[label].names))
+    origin = f"folder {parts.path} through datasets" if folder else f"Hugging Face hub: {parts.path}"
+    found = Found(f"huggingface:{reference}", source, items, tuple(features[label].names), origin, warnings=warnings)
+    return assemble(found, options)
 
 
 @dataclass(frozen=True)
@@ -83,8 +84,68 @@ class HubFiles:
         """The encoded bytes of one row."""
         split, _, row = name.partition("/")
         cell = self.tables[split][int(row)][self.image]
+        if cell is None:
+            raise ValueError("the row has no image")
         data: bytes = cell["bytes"] if cell["bytes"] is not None else Path(cell["path"]).read_bytes()
         return data
+
+
+def _folder(path: str, places: Places) -> Path | None:
+    """The folder meant by the ID, where there is one: the library, too, prefers a folder to a set of the hub."""
+    try:
+        found = places.find(path)
+    except FileNotFoundError:
+        return None
+    return found if found.is_dir() else None
+
+
+def _saved(folder: Path | None, library: Any) -> Mapping[str, Any] | None:
+    """The tables ``save_to_disk`` wrote into the folder, several or a single one; none where it wrote nothing."""
+    if folder is None or not any((folder / file).is_file() for file in ("dataset_dict.json", "state.json")):
+        return None
+    loaded = library.load_from_disk(str(folder))
+    return loaded if isinstance(loaded, Mapping) else {str(loaded.split or "all"): loaded}
+
+
+def _loaded(folder: Path | None, parts: Reference, library: Any) -> Mapping[str, Any]:
+    name, _, revision = (parts.path, "", "") if folder else parts.path.partition("@")
+    found = library.load_dataset(str(folder or name), parts.part or None, revision=revision or None)
+    loaded: Mapping[str, Any] = found
+    return loaded
+
+
+@contextmanager
+def _mistakes(reference: str, folder: Path | None, library: Any) -> Iterator[None]:
+    """The library's errors as one line each. What the hub's client says of its attempts would only surround it."""
+    client = logging.getLogger("huggingface_hub")
+    level = client.level
+    client.setLevel(logging.ERROR)
+    try:
+        yield
+    except (OSError, ValueError, RuntimeError, library.exceptions.DatasetsError) as error:
+        reason = " ".join(f"{error} {error.__cause__ or ''}".split())
+        if folder is None and isinstance(error, OSError):
+            raise OSError(
+                f"huggingface:{reference} is not here and cannot be downloaded ({reason}); fetch it "
+                "on a machine with a network and copy its HF_HOME folder, or open its files as images:PATH"
+            ) from error
+        raise ValueError(
+            f"dataset 'huggingface:{reference}' cannot be opened{f' from {folder}' if folder else ''}: {reason}"
+        ) from error
+    finally:
+        client.setLevel(level)
+
+
+def _labelled(source: HubFiles, label: str, names: tuple[str, ...]) -> tuple[list[Item], tuple[str, ...]]:
+    """The rows that have a label (the library's "none" is -1 or null), and a warning for each split with others."""
+    items, warnings = list[Item](), list[str]()
+    for split, table in source.tables.items():
+        rows = list(zip(source.of(split), table[label], strict=True))
+        kept = [Item(split, names[index], file, file) for file, index in rows if index is not None and index >= 0]
+        items += kept
+        if len(kept) < len(rows):
+            warnings.append(f"{len(rows) - len(kept)} of {len(rows)} images of {split} have no label and are left out")
+    return items, tuple(warnings)
 
 
 def _stamp(files: Sequence[str]) -> str:
@@ -111,7 +172,10 @@ def _columns(features: Mapping[str, Any], wanted: str, reference: str, library: 
 def _official(loaded: Mapping[str, Any], reference: str) -> dict[str, Any]:
     tables: dict[str, Any] = {}
     for name, table in loaded.items():
-        if split := SPLIT_NAMES.get(name.lower(), ""):
+        split = {**SPLIT_NAMES, "all": "all"}.get(name.lower(), "")
+        if split in tables:
+            raise ValueError(f"dataset 'huggingface:{reference}' has two {split} splits among {', '.join(loaded)}")
+        if split:
             tables[split] = table
     if not tables:
         raise ValueError(f"dataset 'huggingface:{reference}' has no train, val or test; it has: {', '.join(loaded)}")

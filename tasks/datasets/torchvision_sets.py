@@ -1,7 +1,12 @@
-"""torchvision:NAME - the sets torchvision knows, official splits; downloaded by it where there is a network."""
+"""torchvision:NAME - the sets torchvision knows, official splits; downloaded by it where there is a network.
+
+CIFAR's files are pickles, which torchvision loads itself, and only after each has the MD5 sum it carries for it: a
+file made to run code would have to be a second preimage of a known sum, which nobody can make.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -62,20 +67,21 @@ KNOWN: Mapping[str, Known] = {
 def read(reference: str, options: OpenOptions) -> Dataset:
     """Open a set that is below a data root (or its ``torchvision`` folder), or download it below the cache.
 
-    Raises ``OSError`` naming the files and where to put them when it is not there and cannot be downloaded.
+    Raises ``OSError`` naming the files and where to put them when it is not there and cannot be downloaded, and
+    ``ValueError`` where files are there that torchvision cannot read.
     """
     if reference not in KNOWN:
         raise unknown("torchvision dataset", reference, KNOWN)
     known = KNOWN[reference]
     root, parts = _find(reference, known, options)
-    source = LibraryFiles(f"torchvision:{reference} in {root}", parts)
-    names = _class_names(known, next(iter(parts.values())))
-    items = [Item(split, names[label], file, file) for split in parts for file, label in source.labelled(split)]
+    source = LibraryFiles(f"torchvision:{reference} in {root}", parts, known.has_loader)
+    names = {split: _class_names(known, part) for split, part in parts.items()}
+    items = [Item(split, names[split][label], file, file) for split in parts for file, label in source.labelled(split)]
     found = Found(
         f"torchvision:{reference}",
         source,
         items,
-        names,
+        tuple(dict.fromkeys(chain(*names.values()))),  # the library numbers a split's classes from that split alone
         f"torchvision.datasets.{reference}",
         made_here=not known.has_loader,
     )
@@ -88,6 +94,7 @@ class LibraryFiles:
 
     location: str
     parts: Mapping[str, Any] = field(repr=False)
+    has_paths: bool
 
     def files(self) -> Sequence[str]:
         """Names, sorted."""
@@ -99,13 +106,12 @@ class LibraryFiles:
 
     def stamp(self, name: str) -> str:
         """The stamp of the item's own file; empty where the library hands out pixels and names no file."""
-        image = self._item(name)[0]
-        return stamp_of(Path(image)) if isinstance(image, str) else ""
+        return stamp_of(Path(self._item(name)[0])) if self.has_paths else ""
 
     def read(self, name: str) -> bytes:
         """The encoded bytes of one item."""
         image = self._item(name)[0]
-        return Path(image).read_bytes() if isinstance(image, str) else encode_png(_pixels(image))
+        return Path(image).read_bytes() if self.has_paths else encode_png(_pixels(image))
 
     def labelled(self, split: str) -> Sequence[tuple[str, int]]:
         """Each file of a split with its label."""
@@ -139,14 +145,26 @@ def _load(name: str, known: Known, root: Path, download: bool) -> dict[str, Any]
 
     library = getattr(torchvision.datasets, name)
     loader = {"loader": str} if known.has_loader else {}
-    return {
-        split: library(root=str(root), download=download, **arguments, **loader)
-        for split, arguments in known.splits.items()
-    }
+    try:
+        return {
+            split: library(root=str(root), download=download, **arguments, **loader)
+            for split, arguments in known.splits.items()
+        }
+    except (RuntimeError, OSError):
+        raise  # it is not there
+    except Exception as error:  # whatever the library's parsers trip over in a file that is there
+        raise ValueError(
+            f"torchvision:{name} in {root.absolute()} is damaged ({type(error).__name__}: {error}); "
+            f"put {known.files} there again"
+        ) from error
 
 
 def _class_names(known: Known, part: Any) -> tuple[str, ...]:
-    return tuple(map(str, range(known.classes))) if known.classes else tuple(map(str, part.classes))
+    if known.classes:
+        return tuple(map(str, range(known.classes)))
+    if not hasattr(part, "classes"):  # STL10 leaves them out where class_names.txt is missing
+        raise ValueError(f"torchvision's {type(part).__name__} in {part.root} has lost its class names; {known.files}")
+    return tuple(map(str, part.classes))
 
 
 def _pixels(image: Any) -> Any:

@@ -5,15 +5,20 @@ import sys
 
 import pytest
 
-HEAVY = {"torch", "numpy", "pandas", "pyarrow", "timm", "sklearn"}
+HEAVY = {
+    *("torch", "torchvision", "numpy", "scipy", "pandas", "pyarrow", "sklearn", "PIL", "matplotlib"),
+    *("timm", "transformers", "diffusers", "datasets", "huggingface_hub", "pydantic", "pydantic_core", "rich"),
+}
 
 
-@pytest.mark.parametrize(
-    "arguments", [["--help"], ["list", "backbones"], ["list", "groups"], ["list", "tasks"], ["list", "datasets"]]
-)
-def test_nothing_heavy_is_imported(arguments: list[str]) -> None:
+COMMANDS = ["--help", "list --help", "list backbones", "list backbones resnet", "list groups", "list tasks", "list datasets"]
+COMMANDS += ["list backbones --family diffusion --max-params 1B"]
+
+
+@pytest.mark.parametrize("command", [*COMMANDS, "run --help", "plan --help", "leaderboard --help"])
+def test_nothing_heavy_is_imported(command: str) -> None:
     code = (
-        f"import sys; sys.argv = ['bob', *{arguments!r}]\n"
+        f"import sys; sys.argv = ['bob', *{command.split()!r}]\n"
         "from bob.cli import main\n"
         "try: main()\n"
         "except SystemExit as stop: assert not stop.code\n"

@@ -1,11 +1,24 @@
 """Case 9: after a change of settings, weights or data nothing old is reused, and ``bob plan`` says what changed."""
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 from PIL import Image
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass
+
+from backbones.base import Backbone
+from backbones.features import Extractor, ExtractSettings
+from backbones.places import Places
+from bob.gauntlet import Gauntlet, State, states
+from bob.plan import Cell, Question
+from bob.roster import Roster
+from results.record import Identity
+from results.store import Store
+from tasks.base import Data, Extract, Score, Task
 
 
 @pytest.fixture
@@ -37,7 +50,65 @@ def test_every_change_is_noticed_and_named(bob: Any, tiny_backbones: list[str], 
     assert "1 cells computed" in bob("run", *ask)[1]
 
     mine.write_text(mine.read_text().replace("0.5, 0.5, 0.5), std", "0.4, 0.4, 0.4), std"))
-    assert "1 stale" in bob("plan", *ask)[1]
+    assert "1 stale" in (log := bob("plan", *ask)[1])
+    assert "preprocessing mean [0.5, 0.5, 0.5] -> [0.4, 0.4, 0.4]" in log
+    assert "default" not in log
     assert "1 cells computed" in bob("run", *ask)[1]
     assert "1 found done" in bob("run", *ask, "--workers", "1", "--storage", "float16")[1]
     assert "1 stale" in bob("plan", *ask, "--precision", "bfloat16")[1]
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class Ask(Task):
+    """A question with a default, of which there may be another version."""
+
+    name: ClassVar[str] = "ask"
+    protocol_version: ClassVar[int] = 1
+    headline: ClassVar[str] = "top1"
+    k: int = 20
+    metric: str = "cosine"
+
+    def uses_seed(self, data: Data) -> bool:
+        return True
+
+    def refusal(self, backbone: Backbone, data: Data) -> str | None:
+        return None
+
+    def run(self, backbone: Backbone, data: Data, extract: Extract, seed: int) -> Iterator[Score]:
+        yield Score("top1", 0.5)
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class AskedOtherwise(Ask):
+    k: int = 10
+
+
+def cell_of(task: Task, **preprocess: Any) -> Cell:
+    shown = {"size": (32, 32), "crop": "center", **preprocess}
+    identity = Identity(weights_sha256="0", manifests={}, protocol_version=1, precision="float32", preprocess=shown)
+    return Cell("pixels", "pixels", Question(task, {}, {}), 0, identity, None)
+
+
+@pytest.mark.parametrize(
+    ("now", "why"),
+    [
+        (cell_of(AskedOtherwise()), "default of k 20 -> 10"),
+        (cell_of(Ask(), size=(64, 64)), "preprocessing size [32, 32] -> [64, 64]"),
+        (cell_of(AskedOtherwise(), crop="squash"), "preprocessing crop center -> squash; default of k 20 -> 10"),
+    ],
+)
+def test_preprocessing_and_defaults_are_told_apart(now: Cell, why: str, tmp_path: Path) -> None:
+    roster, store = Roster(Places((tmp_path,))), Store(tmp_path / "store")
+    gauntlet = Gauntlet(roster, store, Extractor(ExtractSettings(tmp_path / "cache")), lambda _: None)
+    before = cell_of(Ask())
+    gauntlet.run([before])
+    assert [state for _, state, _ in states([before], store)] == [State.DONE]
+    assert [(state, said) for _, state, said in states([now], store)] == [(State.STALE, why)]
+
+
+def test_a_record_without_preprocessing_says_so(tmp_path: Path, make: Any) -> None:
+    store, now = Store(tmp_path / "store"), cell_of(Ask())
+    identity = now.identity.model_copy(update={"preprocess": None})
+    store.commit(make().model_copy(update={"cell": now.address, "identity": identity}))
+    ((_, state, why),) = states([now], store)
+    assert (state, why) == (State.STALE, "preprocessing changed (this record is too old to say from what)")

@@ -1,3 +1,4 @@
+import hashlib
 import json
 from typing import Any
 
@@ -24,9 +25,21 @@ def test_an_edited_record_is_refused(make: Any, part: str, edit: str) -> None:
 
 def test_another_schema_is_refused_by_its_version(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     text = make().to_json()
-    monkeypatch.setattr("results.record.SCHEMA_VERSION", 2)
-    with pytest.raises(SchemaError, match="schema 1, this release reads 2"):
+    monkeypatch.setattr("results.record.READ_VERSIONS", (3, 4))
+    with pytest.raises(SchemaError, match="schema 2, this release reads 3 and 4"):
         Record.from_json(text)
+
+
+def test_a_record_of_schema_1_still_loads(make: Any) -> None:
+    """As the release before wrote it: without the preprocessing, and with its own digest."""
+    body = json.loads(make().to_json())
+    del body["digest"], body["identity"]["preprocess"]
+    body["schema_version"] = 1
+    text = json.dumps(body, sort_keys=True)
+    old = Record.from_json(f'{text[:-1]}, "digest": "{hashlib.sha256(text.encode()).hexdigest()}"}}')
+    assert old == make()
+    assert old.identity.preprocess is None
+    assert Record.from_json(old.to_json()) == old
 
 
 def test_it_is_json(make: Any) -> None:
@@ -50,9 +63,27 @@ def test_address_and_setting(make: Any) -> None:
 
 
 def test_changes_are_named() -> None:
-    old = Identity(weights_sha256="a", manifests={"x": "1", "y": "2"}, protocol_version=1, precision="float32")
-    new = Identity(weights_sha256="b", manifests={"x": "1", "y": "3"}, protocol_version=2, precision="bfloat16")
+    old = Identity(
+        weights_sha256="a" * 64,
+        manifests={"x": "1", "y": "2"},
+        protocol_version=1,
+        precision="float32",
+        preprocess={"size": [224, 224], "crop": "center"},
+    )
+    new = Identity(
+        weights_sha256="b" * 64,
+        manifests={"x": "1", "y": "3"},
+        protocol_version=2,
+        precision="bfloat16",
+        preprocess={"size": (256, 256), "crop": "center"},
+    )
     assert new.changes_from(old) == [
-        "weights changed", "dataset y changed", "protocol version 1 -> 2", "precision float32 -> bfloat16",
-    ]  # fmt: skip
+        "weights or their code changed (aaaaaaaa -> bbbbbbbb)",
+        "dataset y changed (2 -> 3)",
+        "preprocessing size [224, 224] -> [256, 256]",
+        "protocol version 1 -> 2",
+        "precision float32 -> bfloat16",
+    ]
     assert old.changes_from(old) == []
+    older = old.model_copy(update={"preprocess": None})
+    assert old.changes_from(older) == older.changes_from(old) == []
