@@ -71,9 +71,11 @@ def statistics(
 ) -> Float[Tensor, "batch 8 rows columns"]:
     """The 8 numbers of each cell: means of R, G, B (less a half) and gradient strength, then their spreads."""
     quantities = torch.cat([images - 0.5, gradient_strength(images.mean(1, keepdim=True))], dim=1)
-    mean = adaptive_avg_pool2d(quantities, cells)
-    variance = adaptive_avg_pool2d(quantities.square(), cells) - mean.square()
-    return torch.cat([mean, variance.clamp(min=0).sqrt()], dim=1)
+    whole = quantities.mean((2, 3), keepdim=True)
+    apart = quantities - whole  # the difference of squares below would leave 2e-4 of spread in a flat image
+    mean = adaptive_avg_pool2d(apart, cells)
+    variance = adaptive_avg_pool2d(apart.square(), cells) - mean.square()
+    return torch.cat([mean + whole, variance.clamp(min=0).sqrt()], dim=1)
 
 
 def gradient_strength(grey: Float[Tensor, "batch 1 height width"]) -> Float[Tensor, "batch 1 height width"]:
