@@ -11,21 +11,19 @@ from backbones.base import Backbone, Card, Preprocess
 from backbones.places import Places
 from backbones.weights import weights_sha256
 
-VERSION = 2
+VERSION = 3
 """Part of the identity: to be raised with any change of the numbers below or of what is done with them."""
 SIDE = 64
 STRIDE = 16
-ORIENTATIONS = 9
-SOFTENING = 0.02
-"""Added to a histogram's norm, so that noise in a flat cell is not blown up to a direction."""
 
 
 class PixelStatistics(Backbone):
-    """Mean and spread of red, green and blue and a histogram of gradient directions: 15 numbers, blind to place.
+    """Mean and spread of red, green, blue and of the gradient's strength: 8 numbers, blind to place and direction.
 
-    The histogram is of unsigned directions, weighted by gradient strength, normalised. Taken in a grid of cells it
-    would be that of Dalal and Triggs 2005: a good hand-made feature, no floor (in 4 x 4 cells it was 56 % right on
-    CIFAR-10 where networks with random weights were 36 to 43 %). ``feature_maps`` gives the cells.
+    Moments only, for a floor must be trivial. A histogram of gradient directions (Dalal and Triggs 2005) is a hand-made
+    feature: with one over the whole image, 15 numbers, the statistics were 7 points above networks with random weights
+    in linear probes (20 images a class of Tiny ImageNet and crops of COCO; 6 in 5-shot, 8 in kNN); without it they are
+    1 point above (0.5 and 4). ``feature_maps`` gives the same numbers of cells.
     """
 
     def __init__(self) -> None:
@@ -53,7 +51,7 @@ class PixelStatistics(Backbone):
         self.eval()
 
     def embed(self, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch dim"]:
-        """The 15 numbers of the whole image."""
+        """The 8 numbers of the whole image."""
         return statistics(images, (1, 1)).flatten(1)
 
     def feature_maps(
@@ -70,26 +68,22 @@ class PixelStatistics(Backbone):
 
 def statistics(
     images: Float[Tensor, "batch 3 height width"], cells: tuple[int, int]
-) -> Float[Tensor, "batch 15 rows columns"]:
-    """The 15 numbers of each cell: colour mean less a half, colour spread, histogram of gradient directions."""
-    mean = adaptive_avg_pool2d(images, cells)
-    spread = (adaptive_avg_pool2d(images.square(), cells) - mean.square()).clamp(min=0).sqrt()
-    directions = adaptive_avg_pool2d(gradient_by_direction(images.mean(1, keepdim=True)), cells)
-    histogram = directions / (directions.norm(dim=1, keepdim=True) + SOFTENING)
-    return torch.cat([mean - 0.5, spread, histogram], dim=1)
+) -> Float[Tensor, "batch 8 rows columns"]:
+    """The 8 numbers of each cell: means of R, G, B (less a half) and gradient strength, then their spreads."""
+    quantities = torch.cat([images - 0.5, gradient_strength(images.mean(1, keepdim=True))], dim=1)
+    whole = quantities.mean((2, 3), keepdim=True)
+    apart = quantities - whole  # the difference of squares below would leave 2e-4 of spread in a flat image
+    mean = adaptive_avg_pool2d(apart, cells)
+    variance = adaptive_avg_pool2d(apart.square(), cells) - mean.square()
+    return torch.cat([mean + whole, variance.clamp(min=0).sqrt()], dim=1)
 
 
-def gradient_by_direction(
-    grey: Float[Tensor, "batch 1 height width"],
-) -> Float[Tensor, "batch 9 height width"]:
-    """Gradient strength of each pixel in the channel of its direction (0 to 180 degrees), zero in the others."""
+def gradient_strength(grey: Float[Tensor, "batch 1 height width"]) -> Float[Tensor, "batch 1 height width"]:
+    """Length of the gradient by central differences; the border is repeated outwards."""
     padded = pad(grey, (1, 1, 1, 1), mode="replicate")
     across = padded[..., 1:-1, 2:] - padded[..., 1:-1, :-2]
     down = padded[..., 2:, 1:-1] - padded[..., :-2, 1:-1]
-    angle = torch.atan2(down, across) % math.pi
-    channel = (angle / math.pi * ORIENTATIONS).long().clamp(max=ORIENTATIONS - 1)
-    empty = grey.new_zeros(grey.shape[0], ORIENTATIONS, *grey.shape[2:])
-    return empty.scatter(1, channel, torch.hypot(across, down))
+    return torch.hypot(across, down)
 
 
 def load(reference: str, places: Places) -> Backbone:
