@@ -11,8 +11,10 @@ HEAVY = {
 }
 
 
-COMMANDS = ["--help", "list --help", "list backbones", "list backbones resnet", "list groups", "list tasks", "list datasets"]
-COMMANDS += ["list backbones --family diffusion --max-params 1B"]
+COMMANDS = [
+    *("--help", "list --help", "list backbones", "list backbones resnet", "list groups", "list tasks"),
+    *("list datasets", "list backbones --family diffusion --max-params 1B"),
+]
 
 
 @pytest.mark.parametrize("command", [*COMMANDS, "run --help", "plan --help", "leaderboard --help"])
