@@ -1,5 +1,6 @@
 """``bob certify``: put a backbone through every check and keep the certificate."""
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,7 +19,8 @@ def certify(name: str, places: Places, store: Path, say: Callable[[str], None]) 
     for check in checks(backbone, lambda: load(name, places), reference_of(name, backbone, places)):
         say(f"{_verdict(check):<5} {check.name}: {check.seen}")
         rows.append(CheckRow(name=check.name, passed=check.passed, seen=check.seen))
-    certificate = issue(backbone.card.name, backbone.card.weights_sha256, provenance().packages, rows)
+    card, preprocess = backbone.card, dataclasses.asdict(backbone.preprocess)
+    certificate = issue(card.name, card.weights_sha256, preprocess, provenance().packages, rows)
     return certificate, keep(certificate, store)
 
 

@@ -104,7 +104,7 @@ def run_command(asked: Asked, options: RunOptions) -> None:
             progress.say(f"stopped: {error}")
             raise typer.Exit(EXIT_FAILED) from None
     keys = {cell.key for cell in cells}
-    _show_board([each for each in _everything(Store(options.store)) if each.key in keys], PAGE)
+    _show_board([each for each in _everything(Store(options.store)) if each.key in keys], options.store, PAGE)
     counts = f"{summary.computed} cells computed, {summary.found} found done, {summary.refused} not applicable"
     typer.echo(f"{counts}, {len(summary.failures)} failed")
     for line in summary.failures:
@@ -156,6 +156,18 @@ def show_command(
         typer.echo(describe(name, _open_options(options)))
 
 
+@app.command("certify")
+@from_options(RunOptions)
+def certify_command(options: RunOptions, name: Annotated[str, typer.Argument(help="A backbone.")]) -> None:
+    """Hold a backbone against its library and the contract, and keep the certificate in the store."""
+    from bob.certify import certify
+
+    with _mistakes_as_lines():
+        certificate, path = certify(name, _open_options(options).places, options.store, typer.echo)
+    typer.echo(f"{'certified' if certificate.holds else 'NOT certified'}: {path}")
+    raise typer.Exit(0 if certificate.holds else EXIT_FAILED)
+
+
 @app.command("leaderboard")
 @from_options(StoreOptions)
 def leaderboard_command(
@@ -170,7 +182,7 @@ def leaderboard_command(
     from results.formats import renderer
     from results.store import Store
 
-    text = renderer(format.value)(_board(_everything(Store(options.store)), not without_cost))
+    text = renderer(format.value)(_board(_everything(Store(options.store)), options.store, not without_cost))
     if out is None:
         typer.echo(text)
     else:
@@ -233,18 +245,19 @@ def _everything(store: "Store") -> "list[Record]":
     return [*store.records(), *store.failures()]
 
 
-def _board(records: "Sequence[Record]", include_cost: bool = True) -> "Board":
+def _board(records: "Sequence[Record]", store: Path, include_cost: bool = True) -> "Board":
     from results.board import board
+    from results.certificates import certified
 
     versions = {name: TASKS.load(name).protocol_version for name in TASKS.found}
-    return board(records, versions, include_cost=include_cost)
+    return board(records, versions, include_cost, certified(store))
 
 
-def _show_board(records: "Sequence[Record]", page: Path) -> None:
+def _show_board(records: "Sequence[Record]", store: Path, page: Path) -> None:
     from results.formats import renderer
     from results.terminal import print_board
 
-    board = _board(records)
+    board = _board(records, store)
     print_board(board)
     page.parent.mkdir(parents=True, exist_ok=True)
     page.write_text(renderer(Format.HTML.value)(board), encoding="utf-8")

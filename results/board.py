@@ -1,11 +1,12 @@
 """The board as data: a row a backbone, a column a setting, and what can be said over all of them."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from results.certificates import subject
 from results.gates import quarantined
 from results.record import BackboneFacts, Record
 from results.statistics import ranks, z_scores
@@ -41,7 +42,10 @@ class Column:
 
 @dataclass(frozen=True)
 class Row:
-    """A backbone. ``z`` and ``rank`` are means over the columns it has; ``missing`` counts those it has not."""
+    """A backbone. ``z`` and ``rank`` are means over the columns it has; ``missing`` counts those it has not.
+
+    ``certified``: what all of its numbers come from holds a certificate.
+    """
 
     backbone: str
     facts: BackboneFacts
@@ -50,6 +54,7 @@ class Row:
     rank: float | None
     missing: int
     images_per_second: float | None
+    certified: bool
 
 
 @dataclass(frozen=True)
@@ -69,12 +74,16 @@ class Board:
 
 
 def board(
-    records: Sequence[Record], protocol_versions: Mapping[str, int] | None = None, include_cost: bool = True
+    records: Sequence[Record],
+    protocol_versions: Mapping[str, int] | None = None,
+    include_cost: bool = True,
+    certificates: Collection[str] = (),
 ) -> Board:
     """Put records, done and failed, on one board. Of several answers to one question the newest counts.
 
     A record whose task now has another protocol version is stale: shown as such, in no average. ``include_cost=False``
-    leaves measured times out, so that the same results give the same board.
+    leaves measured times out, so that the same results give the same board. ``certificates`` holds the subjects
+    that have one (:func:`results.certificates.certified`).
     """
     current, superseded = _newest(records)
     outdated = _outdated(current)
@@ -93,7 +102,16 @@ def board(
     entries = {place: _entry(cell, stale, suspects) for place, cell in grid.items()}
     z, rank = _aggregate(backbones, columns, entries)
     rows = [
-        _row(name, columns, entries, z[i], rank[i], [r for s in settings for r in grid[name, s]], include_cost)
+        _row(
+            name,
+            columns,
+            entries,
+            z[i],
+            rank[i],
+            [r for s in settings for r in grid[name, s]],
+            include_cost,
+            certificates,
+        )
         for i, name in enumerate(backbones)
     ]
     rows.sort(key=lambda row: (row.missing > 0, row.missing == len(columns), row.rank or 0.0, row.backbone))
@@ -194,6 +212,7 @@ def _row(
     rank: NDArray[np.float64],
     records: Sequence[Record],
     include_cost: bool,
+    certificates: Collection[str],
 ) -> Row:
     present = np.isfinite(z)
     speeds = [record.cost.images_per_second for record in records if record.cost and record.cost.images_per_second]
@@ -205,6 +224,7 @@ def _row(
         rank=float(rank[present].mean()) if present.any() else None,
         missing=int((~present).sum()),
         images_per_second=float(np.median(speeds)) if speeds and include_cost else None,
+        certified=all(subject(r.identity.weights_sha256, r.identity.preprocess) in certificates for r in records),
     )
 
 

@@ -7,7 +7,8 @@ import unicodedata
 from results.board import Board
 
 FIELDS = ["backbone", "family", "baseline", "parameters", "licence", "setting", "metric", "status", "value", "low",
-          "high", "seeds", "spread", "mean_rank", "mean_z", "missing_settings", "images_per_second"]  # fmt: skip
+          "high", "seeds", "spread", "mean_rank", "mean_z", "missing_settings", "certified",
+          "images_per_second"]  # fmt: skip
 
 
 def render(board: Board) -> str:
@@ -20,7 +21,7 @@ def render(board: Board) -> str:
         for column, entry in zip(board.columns, row.entries, strict=True):
             values = [row.backbone, row.facts.family, row.facts.baseline, row.facts.parameters, row.facts.licence,
                       column.setting, column.metric, entry.status, entry.value, entry.low, entry.high, entry.seeds,
-                      entry.spread, row.rank, row.z, row.missing, row.images_per_second]  # fmt: skip
+                      entry.spread, row.rank, row.z, row.missing, row.certified, row.images_per_second]  # fmt: skip
             writer.writerow([_safe(value) for value in values[: len(fields)]])
     return out.getvalue()
 

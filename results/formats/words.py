@@ -8,7 +8,8 @@ LEGEND = (
     "Numbers are the headline metric (fractions in percent) with a 95 % bootstrap interval over test items, "
     "averaged over seeds. z: mean over columns of the distance to the column's mean in standard deviations. "
     "Baselines are floors, not candidates. * and n/m: cells are missing or quarantined, and the averages are over the "
-    "others only. ‡: quarantined, for the reason given below; shown, and in no rank."
+    "others only. ‡: quarantined, for the reason given below; shown, and in no rank. "
+    "°: without a certificate (`bob certify NAME`): nobody has held this backbone's adapter against its library."
 )
 
 
@@ -43,8 +44,8 @@ def mark(cell: Entry) -> str:
 
 
 def backbone(row: Row) -> str:
-    """The name, marked when it is a baseline."""
-    return visible(row.backbone) + (" (baseline)" if row.facts.baseline else "")
+    """The name, marked when it is a baseline, and when nobody has certified it."""
+    return visible(row.backbone) + (" (baseline)" if row.facts.baseline else "") + ("" if row.certified else " °")
 
 
 def average(value: float | None, row: Row, board: Board) -> str:
