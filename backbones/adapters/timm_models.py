@@ -19,6 +19,7 @@ from timm.data.config import resolve_model_data_config
 from timm.models import group_parameters
 from torch import Tensor, nn
 
+from backbones.adapters import timm_readouts
 from backbones.adapters.imagenet import wordnet_ids
 from backbones.adapters.maps import fit_to_stride
 from backbones.adapters.timm_tags import describe
@@ -37,6 +38,7 @@ class TimmBackbone(Backbone):
     def __init__(self, model: nn.Module, card: Card, preprocess: Preprocess) -> None:
         super().__init__()
         self.model, self.card, self.preprocess = model, card, preprocess
+        self.readouts = timm_readouts.readouts(model)
         self.eval()
 
     def embed(self, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch dim"]:
@@ -54,6 +56,10 @@ class TimmBackbone(Backbone):
         )
         size = (images.shape[-2], images.shape[-1])
         return {stride: fit_to_stride(each, stride, size) for stride, each in zip(strides, found, strict=True)}
+
+    def read(self, images: Float[Tensor, "batch 3 height width"], readout: str) -> Float[Tensor, "batch dim"]:
+        """A block's class token or mean patch, or a stage's mean; see ``readouts``."""
+        return timm_readouts.read(self.model, images, readout)
 
     def layers(self) -> list[tuple[str, list[nn.Parameter]]]:
         """timm's own order of depth (its group matcher, as its layer-wise learning rates use it), head left out."""
