@@ -3,20 +3,19 @@
 cells/KEY/record.json, outputs.parquet    what is done
 failures/KEY/TIME-PID.json                attempts that failed
 claims/KEY.lock                           held (flock) by the process that works on a cell
-writing/HOST-PID-N/                       on its way into cells/
+writing/NAME/, NAME.lock                  on its way into cells/; the lock is held by the process that writes
 quarantine/                               found damaged: kept to look at, never used
 """
 
 import hashlib
 import os
 import re
+import secrets
 import shutil
-import socket
 import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,11 +29,8 @@ if TYPE_CHECKING:
 
 RECORD, OUTPUTS = "record.json", "outputs.parquet"
 FULL = "nothing was recorded and older records are intact; make room or pass another --store, then run again"
-STALE_WRITE_SECONDS = 24 * 3600
-"""A half-written folder of another machine is a leftover after this long; of this machine, when its process is gone."""
 
 _KEY = re.compile(r"[0-9a-f]{8,64}")
-_numbers = count()
 
 
 class DamagedRecordWarning(UserWarning):
@@ -57,24 +53,19 @@ class Store:
         target = self._cell(record.key)
         if target.exists():
             return False
-        (self.root / "cells").mkdir(parents=True, exist_ok=True)
-        folder = self._writing / f"{socket.gethostname()}-{os.getpid()}-{next(_numbers)}"
-        folder.mkdir(parents=True)
         try:
-            files = {} if outputs is None else {OUTPUTS: _write_table(folder / OUTPUTS, outputs)}
-            _write(folder / RECORD, record.model_copy(update={"files": files}).to_json().encode())
-            # The files are on disk; so must be their names, before the folder's own name says that they are whole.
-            _sync(folder)
-            os.rename(folder, target)
-            _sync(target.parent)
-        except FileExistsError:
-            return False
+            (self.root / "cells").mkdir(parents=True, exist_ok=True)
+            with self._folder_to_write() as folder:
+                files = {} if outputs is None else {OUTPUTS: _write_table(folder / OUTPUTS, outputs)}
+                _write(folder / RECORD, record.model_copy(update={"files": files}).to_json().encode())
+                # The files are on disk; so must be their names, before the folder's own name says that they are whole.
+                _sync(folder)
+                os.rename(folder, target)
+                _sync(target.parent)
         except OSError as error:
             if target.exists():  # renaming onto a folder that is not empty: another was first
                 return False
             raise OSError(error.errno, f"{error.strerror} ({FULL})", str(target)) from error
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
         return True
 
     def fail(self, record: Record) -> None:
@@ -178,14 +169,43 @@ class Store:
         warnings.warn(message, DamagedRecordWarning, stacklevel=4)
         return None
 
+    @contextmanager
+    def _folder_to_write(self) -> Iterator[Path]:
+        """A folder of one's own, gone at the end, with the lock beside it that says its writer lives.
+
+        The kernel frees the lock of a process that dies. Process ids would not do: containers that share a store
+        may share a host name too, and each counts its processes for itself.
+        """
+        folder = self._writing / secrets.token_hex(16)
+        living = FileLock(f"{folder}.lock")
+        self._writing.mkdir(parents=True, exist_ok=True)
+        with self._beginning():
+            living.acquire()
+        try:
+            folder.mkdir()
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+            Path(living.lock_file).unlink(missing_ok=True)
+            living.release()
+
+    def _beginning(self, timeout: float = -1) -> FileLock:
+        """Held while a lock in ``writing`` is made, so that nobody cleaning finds one made and not yet held."""
+        return FileLock(self.root / "writing.lock", timeout=timeout)
+
     def _clean(self) -> None:
         """Remove what processes that are gone were writing."""
-        for folder in _listing(self._writing):
-            with suppress(OSError, ValueError):  # a name of another form is none of ours
-                host, pid, _ = folder.name.rsplit("-", 2)
-                old = time.time() - folder.stat().st_mtime > STALE_WRITE_SECONDS
-                if old or (host == socket.gethostname() and not _alive(int(pid))):
-                    shutil.rmtree(folder, ignore_errors=True)
+        if not _listing(self._writing):
+            return
+        with suppress(OSError), self._beginning(timeout=1):  # a store that is only read stays as it is
+            for name in {path.name.removesuffix(".lock") for path in _listing(self._writing)}:
+                self._clean_one(self._writing / name)
+
+    def _clean_one(self, folder: Path) -> None:
+        lock = Path(f"{folder}.lock")
+        with suppress(Timeout), FileLock(lock, timeout=0):  # else it is being written
+            shutil.rmtree(folder, ignore_errors=True)
+            lock.unlink(missing_ok=True)
 
 
 def _checked(key: str) -> str:
@@ -240,13 +260,3 @@ def _latest_attempt(folder: Path) -> list[Record]:
 
 def _listing(folder: Path) -> list[Path]:
     return sorted(folder.iterdir()) if folder.is_dir() else []
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
