@@ -2,12 +2,8 @@
 
 import json
 import math
-import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
-from urllib.parse import urlsplit
-from urllib.request import getproxies
 
 import huggingface_hub
 import timm
@@ -16,7 +12,9 @@ from timm.data.config import resolve_model_data_config
 from timm.models import group_parameters
 from torch import Tensor, nn
 
+from backbones.adapters.hub import no_long_wait
 from backbones.adapters.imagenet import wordnet_ids
+from backbones.adapters.library import Library
 from backbones.adapters.maps import fit_to_stride
 from backbones.adapters.timm_tags import describe
 from backbones.base import Backbone, Card, Preprocess
@@ -44,31 +42,11 @@ class TimmBackbone(Backbone):
         self, images: Float[Tensor, "batch 3 height width"]
     ) -> dict[int, Float[Tensor, "batch channels map_height map_width"]]:
         """The last map of every stride the model declares (``feature_info``); the tokens of a transformer as a map."""
-        strides = self._last_map_of_strides()
-        found = self.model.forward_intermediates(  # type: ignore[operator]
-            images, indices=list(strides.values()), norm=len(strides) == 1, intermediates_only=True, output_fmt="NCHW"
-        )
-        size = (images.shape[-2], images.shape[-1])
-        return {stride: fit_to_stride(each, stride, size) for stride, each in zip(strides, found, strict=True)}
+        return last_maps(self.model, images, self.card.name)
 
     def layers(self) -> list[tuple[str, list[nn.Parameter]]]:
         """timm's own order of depth (its group matcher, as its layer-wise learning rates use it), head left out."""
-        head = {id(parameter) for parameter in head_parameters(self.model)}
-        named = {name: value for name, value in self.model.named_parameters() if id(value) not in head}
-        groups = group_parameters(self.model, self.model.group_matcher(coarse=False))  # type: ignore[operator]
-        kept = [[name for name in names if name in named] for _, names in sorted(groups.items())]
-        return [
-            (f"{depth} {names[0].rpartition('.')[0] or names[0]}", [named[name] for name in names])
-            for depth, names in enumerate(filter(None, kept))
-        ]
-
-    def _last_map_of_strides(self) -> dict[int, int]:
-        if not callable(getattr(self.model, "forward_intermediates", None)):
-            raise NotImplementedError(f"{self.card.name}: timm gives no intermediate maps for this architecture")
-        information: Any = self.model.feature_info
-        reductions = [each["reduction"] for each in getattr(information, "info", information)]
-        # VGG lists the image-sized map first but does not hand it out, so count from the end.
-        return {stride: index - len(reductions) for index, stride in enumerate(reductions)}
+        return by_depth(self.model)
 
 
 class TimmClassifier(TimmBackbone):
@@ -92,7 +70,7 @@ def load(reference: str, places: Places) -> Backbone:
     """
     name = pinned(reference)
     try:
-        with _no_long_wait():
+        with no_long_wait():
             model = timm.create_model(name, pretrained=True, **_any_size(name))
     except (OSError, huggingface_hub.errors.HfHubHTTPError) as error:
         raise OSError(_cannot_fetch(name, error)) from None
@@ -170,6 +148,42 @@ def _any_size(name: str) -> dict[str, Any]:
     return {"dynamic_img_size": True, "dynamic_img_pad": True} if known else {}
 
 
+def last_maps(model: nn.Module, images: Tensor, name: str) -> dict[int, Tensor]:
+    """The last map of every stride; a transformer's only one is normalised. ``NotImplementedError`` with ``name``."""
+    strides = _last_map_of_strides(model, name)
+    found = model.forward_intermediates(  # type: ignore[operator]
+        images, indices=list(strides.values()), norm=len(strides) == 1, intermediates_only=True, output_fmt="NCHW"
+    )
+    size = (images.shape[-2], images.shape[-1])
+    return {stride: fit_to_stride(each, stride, size) for stride, each in zip(strides, found, strict=True)}
+
+
+def reductions(model: nn.Module) -> list[int]:
+    """The stride of each map that timm hands out, in depth order."""
+    information: Any = model.feature_info
+    return [each["reduction"] for each in getattr(information, "info", information)]
+
+
+def _last_map_of_strides(model: nn.Module, name: str) -> dict[int, int]:
+    if not callable(getattr(model, "forward_intermediates", None)):
+        raise NotImplementedError(f"{name}: timm gives no intermediate maps for this architecture")
+    strides = reductions(model)
+    # VGG lists the image-sized map first but does not hand it out, so count from the end.
+    return {stride: index - len(strides) for index, stride in enumerate(strides)}
+
+
+def by_depth(model: nn.Module) -> list[tuple[str, list[nn.Parameter]]]:
+    """Parameters in timm's order of depth, the classifier's left out."""
+    head = {id(parameter) for parameter in head_parameters(model)}
+    named = {name: value for name, value in model.named_parameters() if id(value) not in head}
+    groups = group_parameters(model, model.group_matcher(coarse=False))  # type: ignore[operator]
+    kept = [[name for name in names if name in named] for _, names in sorted(groups.items())]
+    return [
+        (f"{depth} {names[0].rpartition('.')[0] or names[0]}", [named[name] for name in names])
+        for depth, names in enumerate(filter(None, kept))
+    ]
+
+
 def head_parameters(model: nn.Module) -> Iterator[nn.Parameter]:
     """Parameters of the classifier (two of them in distilled models)."""
     heads: Any = model.get_classifier()  # type: ignore[operator]
@@ -199,27 +213,6 @@ def preprocess_of(model: nn.Module) -> Preprocess:
     )
 
 
-@contextmanager
-def _no_long_wait() -> Iterator[None]:
-    """Where the hub's host has no address, use the cache alone: the hub's own retries take 46 s to say no."""
-    constants = huggingface_hub.constants
-    before = constants.HF_HUB_OFFLINE
-    constants.HF_HUB_OFFLINE = before or not _reachable(constants.ENDPOINT)
-    try:
-        yield
-    finally:
-        constants.HF_HUB_OFFLINE = before
-
-
-def _reachable(address: str) -> bool:
-    if getproxies():
-        return True
-    try:
-        return bool(socket.getaddrinfo(urlsplit(address).hostname, 443))
-    except OSError:
-        return False
-
-
 def _cannot_fetch(name: str, error: Exception) -> str:
     config = timm.models.get_pretrained_cfg(name)
     where = config.hf_hub_id or config.url if config else name
@@ -233,3 +226,4 @@ def _cannot_fetch(name: str, error: Exception) -> str:
 
 ADAPTERS = {"timm": load}
 UNTRAINED = {"timm": untrained}
+LIBRARIES = {"timm": Library(SOURCE, build, wrap, trunk_parameters, built_as)}

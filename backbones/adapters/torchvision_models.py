@@ -12,6 +12,7 @@ from torchvision import models
 
 from backbones.adapters.depth import by_block
 from backbones.adapters.imagenet import wordnet_ids
+from backbones.adapters.library import Library
 from backbones.adapters.maps import deepest_by_stride, fit_to_stride, tokens_to_map
 from backbones.base import Backbone, Card, Preprocess
 from backbones.places import Places
@@ -230,3 +231,4 @@ def _cannot_fetch(architecture: str, weights: Any, error: OSError) -> str:
 
 ADAPTERS = {"torchvision": load}
 UNTRAINED = {"torchvision": untrained}
+LIBRARIES = {"torchvision": Library(SOURCE, build, wrap, trunk_parameters, built_as)}

@@ -16,6 +16,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from backbones.adapters.depth import by_block
+from backbones.adapters.library import Library
 from backbones.base import FAMILIES, Backbone, Card, Preprocess
 from backbones.places import Places
 from backbones.plugins import unknown
@@ -194,3 +195,4 @@ def _card(model: nn.Module, module: ModuleType, name: str, path: Path, preproces
 
 
 ADAPTERS = {"file": load}
+LIBRARIES = {"file": Library(SOURCE, build, wrap, trunk_parameters, built_as)}
