@@ -4,7 +4,7 @@ import hashlib
 import json
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import torch
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
@@ -101,6 +101,9 @@ class CardFile(_Strict):
     unexpected: tuple[str, ...] = ()
 
 
+Kind = TypeVar("Kind", bound=CardFile)
+
+
 def load(reference: str, places: Places) -> Backbone:
     """Build the card's architecture and load its weights strictly.
 
@@ -127,18 +130,29 @@ def assemble(name: str, card: CardFile, weights: Path | None, places: Places) ->
     Raises ``ValueError`` listing every weight that does not fit.
     """
     library: Library = LIBRARIES.load(card.library)
-    how = ""
+    how = built = ""
     if weights is not None:
         _check_sha256(weights, card.sha256)
     if weights is not None and library.read_whole is not None:
-        model = library.read_whole(weights, places)
+        refuse_untrusted(card, places)
+        model, built = library.read_whole(weights, places), f" {_sha256(weights)}"
     else:
         model = library.build(card.architecture, card.kwargs, places)
         drop_declared(model, card.missing)
         if weights is not None:
             state, how = _read(weights, card.key, places)
             load_strictly(model, renamed(state, card.rename), card.unexpected)
-    return _wrap(name, card, model, places, how)
+    return _wrap(name, card, model, places, how, built)
+
+
+def refuse_untrusted(card: CardFile, places: Places) -> None:
+    """Raises ``ValueError`` for a file that would run code when read, unless a person said to trust it."""
+    library: Library = LIBRARIES.load(card.library)
+    if library.read_whole is not None and not places.trust:
+        raise ValueError(
+            f"{card.weights} is {card.library}: it holds code that runs when it is read; where you trust its origin, "
+            "allow it with --trust, which is recorded"
+        )
 
 
 def _read(weights: Path, key: str | None, places: Places) -> tuple[dict[str, Tensor], str]:
@@ -153,14 +167,18 @@ def _read(weights: Path, key: str | None, places: Places) -> tuple[dict[str, Ten
 
 def read_card(path: Path) -> CardFile:
     """Read a card. Raises one ``ValueError`` with a line for each of its mistakes."""
-    content = read_yaml(path)
+    return card_of(read_yaml(path), str(path), CardFile)
+
+
+def card_of(content: Any, origin: str, kind: type[Kind]) -> Kind:
+    """A card of that kind from what its file says; ``origin`` names it in the error that lists all its mistakes."""
     if not isinstance(content, dict):
-        raise ValueError(f"{path}: a card is a mapping with the keys {', '.join(CardFile.model_fields)}")
+        raise ValueError(f"{origin}: a card is a mapping with the keys {', '.join(kind.model_fields)}")
     try:
-        return CardFile.model_validate(content)
+        return kind.model_validate(content)
     except ValidationError as error:
         mistakes = [f"  {'.'.join(map(str, each['loc']))}: {_say(each)}" for each in error.errors()]
-        raise ValueError("\n".join([f"{path}: {len(mistakes)} mistakes in this card", *mistakes])) from None
+        raise ValueError("\n".join([f"{origin}: {len(mistakes)} mistakes in this card", *mistakes])) from None
 
 
 def _say(mistake: Any) -> str:
@@ -171,7 +189,8 @@ def _say(mistake: Any) -> str:
     return f"{mistake['msg']}; got {mistake['input']!r}"
 
 
-def _wrap(name: str, card: CardFile, model: nn.Module, places: Places, how: str) -> Backbone:
+def _wrap(name: str, card: CardFile, model: nn.Module, places: Places, how: str, built: str) -> Backbone:
+    """``how`` the weights were read is said in the card's source; ``built`` adds to their identity."""
     library: Library = LIBRARIES.load(card.library)
     described = Card(
         name=name,
@@ -183,7 +202,7 @@ def _wrap(name: str, card: CardFile, model: nn.Module, places: Places, how: str)
         source=library.source + how,
         revision=card.revision,
         licence=card.licence,
-        weights_sha256=weights_sha256(model, library.built_as(card.architecture, card.kwargs, places)),
+        weights_sha256=weights_sha256(model, library.built_as(card.architecture, card.kwargs, places) + built),
     )
     classes = _class_names(card, places)
     backbone = library.wrap(model, described, card.preprocess.contract(), classes)
@@ -213,12 +232,13 @@ def _check_head(classifier: Classifier, size: tuple[int, int]) -> None:
 
 
 def _check_sha256(path: Path, stated: str | None) -> None:
-    if stated is None:
-        return
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != stated:
+    if stated is not None and (found := _sha256(path)) != stated:
         raise ValueError(f"{path}: the card states sha256 {stated}, but this file's is {found}: it is another file")
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 ADAPTERS = {"checkpoint": load}

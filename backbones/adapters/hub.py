@@ -4,6 +4,7 @@ import hashlib
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.client import HTTPException
 from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import urlsplit
@@ -50,6 +51,8 @@ def download(url: str, to: Path, sha256: str | None = None) -> None:
         with part.open("xb") as file:
             _check(url, sha256, *_stream(url, file))
         part.replace(to)
+    except HTTPException as error:
+        raise OSError(f"{url} broke off: {error!r}") from None
     finally:
         part.unlink(missing_ok=True)
 

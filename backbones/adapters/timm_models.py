@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import huggingface_hub
@@ -125,8 +126,11 @@ def build(architecture: str, kwargs: dict[str, Any], places: Places) -> nn.Modul
     """An untrained model. Raises ``ValueError`` for a name or an argument timm does not know."""
     if not timm.is_model(architecture):
         raise unknown("timm architecture", architecture, timm.list_models())
+    # create_model drops arguments that are None, where None may be meant (`ls_init_value: null`: no LayerScale)
+    entry = partial(timm.create_model, architecture)
+    constructor = timm.models.model_entrypoint(architecture) if None in kwargs.values() else entry
     try:
-        model: nn.Module = timm.create_model(architecture, pretrained=False, **{**_any_size(architecture), **kwargs})
+        model: nn.Module = constructor(pretrained=False, **{**_any_size(architecture), **kwargs})
     except TypeError as error:
         raise ValueError(f"timm cannot build {architecture!r} with kwargs {kwargs}: {error}") from None
     return model

@@ -183,7 +183,8 @@ def test_maps_are_the_image_over_the_stride_rounded_up(
 def test_reference_path_agrees(name: str, loaded: Callable[[str], Backbone]) -> None:
     backbone, reference = freeze(loaded(name)), REFERENCES.load("open_clip")(f"{name}/noise", Places())
     batch = images(backbone)
-    assert torch.equal(reference.embed(batch), backbone.embed(batch))
+    expected = reference.embed(batch)
+    assert (backbone.embed(batch) - expected).abs().max() <= reference.tolerance * expected.square().mean().sqrt()
     assert (reference.feature_maps is None) == (name == "tiny-coca")
     if reference.feature_maps is not None:
         ours, theirs = backbone.feature_maps(batch), reference.feature_maps(batch)
