@@ -5,7 +5,8 @@ Entries belong to named groups, which plans use as ``group:NAME``; ``bob2023`` c
 """
 
 import csv
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -115,12 +116,8 @@ def load(name: str, places: Places | None = None) -> "Backbone":
     source, _, reference = resolve(name).partition(":")
     if source not in ADAPTERS.found:
         raise unknown("backbone", name, [*_known_names(), *(f"{prefix}:..." for prefix in ADAPTERS.found)])
-    adapter = _adapter(source)
-    import torch  # by now the adapter has; listing names must not
-
-    with torch.random.fork_rng(devices=[]):  # what a library draws before the weights are read is nobody's business
-        backbone: Backbone = adapter(reference, places or Places())
-    return backbone
+    with _missing_library_names_its_extra(source):
+        return _load(source, reference, places or Places())
 
 
 def resolve(name: str) -> str:
@@ -132,9 +129,19 @@ def resolve(name: str) -> str:
     return {entry.alias: entry.name for entry in entries() if entry.alias}.get(name, name)
 
 
-def _adapter(source: str) -> "Callable[[str, Places], Backbone]":
+def _load(source: str, reference: str, places: Places) -> "Backbone":
+    adapter = ADAPTERS.load(source)
+    import torch  # by now the adapter has; listing names must not
+
+    with torch.random.fork_rng(devices=[]):  # what a library draws before the weights are read is nobody's business
+        backbone: Backbone = adapter(reference, places)
+    return backbone
+
+
+@contextmanager
+def _missing_library_names_its_extra(source: str) -> Iterator[None]:
     try:
-        adapter: Callable[[str, Places], Backbone] = ADAPTERS.load(source)
+        yield
     except ModuleNotFoundError as error:
         extra = EXTRAS.get((error.name or "").partition(".")[0])
         if extra is None:
@@ -143,7 +150,6 @@ def _adapter(source: str) -> "Callable[[str, Places], Backbone]":
             f"'{source}:' backbones need the library {error.name!r}, which is not installed: "
             f"`uv sync --extra {extra}`, or `pip install '.[{extra}]'` in the checkout"
         ) from None
-    return adapter
 
 
 def _known_names() -> list[str]:

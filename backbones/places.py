@@ -1,14 +1,18 @@
 """Where relative paths of a plan are looked up: beside the plan, then the data root, then the current folder."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 
 @dataclass(frozen=True)
 class Places:
-    """Folders searched in order for every relative path a person writes (data, cards, weights)."""
+    """Folders searched in order for every relative path a person writes (data, cards, weights).
+
+    ``trust``: a person said that files which run code when read (TorchScript, pickles) may be read.
+    """
 
     roots: tuple[Path, ...] = (Path("."),)
+    trust: bool = False
 
     def find(self, path: str | Path, what: str = "file") -> Path:
         """The first existing match, absolute. Raises ``FileNotFoundError`` naming every place looked in."""
@@ -22,4 +26,4 @@ class Places:
 
     def beside(self, file: Path) -> "Places":
         """The same places, with the folder of ``file`` searched first."""
-        return Places((file.parent, *self.roots))
+        return replace(self, roots=(file.parent, *self.roots))

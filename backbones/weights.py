@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
@@ -30,6 +31,10 @@ def weights_sha256(module: nn.Module, built_as: str = "") -> str:
     return digest.hexdigest()
 
 
+class NotPlainError(ValueError):
+    """A file that holds more than tensors: reading it in full could run code."""
+
+
 def read_weights(path: Path, key: str | None = None) -> dict[str, Tensor]:
     """Read a state dict from a safetensors file, or one saved by ``torch.save``; nothing in the file is executed.
 
@@ -37,7 +42,46 @@ def read_weights(path: Path, key: str | None = None) -> dict[str, Tensor]:
     Raises ``ValueError`` in one line for a file that is damaged, lies about its size, or holds more than tensors.
     """
     reader = _read_safetensors if path.suffix == ".safetensors" else _read_torch
-    content = reader(path)
+    return _state_dict(reader(path), path, key)
+
+
+def unpickle_weights(path: Path, key: str | None = None) -> dict[str, Tensor]:
+    """The same of a pickle, **which runs whatever the file says**: only for a file a person said to trust."""
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=False)
+    except OSError:
+        raise
+    except Exception as error:  # whatever the file ran may have raised it
+        raise ValueError(f"{path}: cannot be read even on trust ({_one_line(error)}); is it whole?") from None
+    return _state_dict(content, path, key)
+
+
+def renamed(state: Mapping[str, Tensor], rules: Sequence[tuple[str, str]]) -> dict[str, Tensor]:
+    """The weights under other names: each rule (a regular expression, its replacement) is put to all, in order.
+
+    Raises ``ValueError`` for a rule that changes nothing, and where two weights would end up with one name.
+
+    >>> list(renamed({"module.fc.weight": torch.ones(1)}, [("^module[.]", "")]))
+    ['fc.weight']
+    """
+    names = {name: name for name in state}
+    for pattern, replacement in rules:
+        try:
+            after = {name: re.sub(pattern, replacement, now) for name, now in names.items()}
+        except re.error as error:
+            raise ValueError(f"the `rename` rule {pattern!r} -> {replacement!r}: {error}") from None
+        if after == names:
+            raise ValueError(f"the `rename` rule {pattern!r} changes no name; take it out of the card")
+        names = after
+    result: dict[str, Tensor] = {}
+    for name, new in names.items():
+        if new in result:
+            raise ValueError(f"`rename` gives two weights the name {new!r}; one of them was {name!r}")
+        result[new] = state[name]
+    return result
+
+
+def _state_dict(content: Any, path: Path, key: str | None) -> dict[str, Tensor]:
     if key is not None:
         if not isinstance(content, Mapping) or key not in content:
             raise ValueError(f"{path}: no entry {key!r}; there are: {_names(content)}")
@@ -145,9 +189,10 @@ def _read_torch(path: Path) -> Any:
     except OSError:
         raise
     except Exception as error:  # torch raises a dozen types for a damaged file; each means the same to the reader
-        raise ValueError(
+        raise NotPlainError(
             f"{path}: not a file of plain tensors ({_one_line(error)}). Reading it in full could run code: refused; "
-            "where you trust its origin, save only the state dict (torch.save(model.state_dict(), ...) or safetensors)"
+            "where you trust its origin, save only the state dict (torch.save(model.state_dict(), ...) or safetensors) "
+            "or read it with --trust, which is recorded"
         ) from None
 
 

@@ -206,7 +206,7 @@ def _open_options(options: RunOptions) -> "OpenOptions":
     from backbones.places import Places
     from tasks.datasets.base import OpenOptions
 
-    places = Places(tuple(dict.fromkeys([options.data_root, Path(".")])))
+    places = Places(tuple(dict.fromkeys([options.data_root, Path(".")])), options.trust)
     return OpenOptions(places, options.cache, options.skip_unreadable)
 
 

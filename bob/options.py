@@ -61,6 +61,7 @@ class RunOptions(StoreOptions):
     precision: Annotated[Precision, _option("What backbones compute in (part of a cell's key).")] = Precision.FLOAT32
     storage: Annotated[Storage, _option("How features are cached; float16 halves them.")] = Storage.FLOAT32
     skip_unreadable: Annotated[bool, _option("Leave damaged images out, counted in the record.")] = False
+    trust: Annotated[bool, _option("Read weights that can run code (TorchScript, pickles); recorded.")] = False
 
 
 def from_options(*kinds: type) -> Callable[[Callable[..., None]], Callable[..., None]]:

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn.functional import interpolate
+from torch.nn.functional import interpolate, pad
 
 Map = Float[Tensor, "batch channels map_height map_width"]
 
@@ -44,3 +44,22 @@ def tokens_to_map(tokens: Float[Tensor, "batch tokens channels"], grid: tuple[in
     height, width = grid
     last = tokens[:, -height * width :].transpose(1, 2)
     return last.reshape(*last.shape[:2], height, width)
+
+
+def whole_patches(
+    images: Float[Tensor, "batch 3 height width"], patch: int
+) -> Float[Tensor, "batch 3 whole_height whole_width"]:
+    """The image without the remainder beyond its last whole patch, which a patch convolution never looks at.
+
+    timm's transformers of any size would refuse it or, padding, see one patch more than the weights were trained on:
+    384 pixels in patches of 14 are 27 a side, not 28 (features differed by a third of their root mean square).
+    """
+    height, width = (length - length % patch for length in images.shape[-2:])
+    return images[..., :height, :width]
+
+
+def pad_to(images: Tensor, multiple: int) -> Tensor:
+    """Zeros (the mean colour, after normalisation) below and to the right, up to a multiple in each direction."""
+    height, width = images.shape[-2:]
+    bottom, right = -height % multiple, -width % multiple
+    return pad(images, (0, right, 0, bottom)) if bottom or right else images

@@ -1,32 +1,27 @@
 """Any pretrained model of timm: ``timm:resnet50.a1_in1k`` (a name with its weights' tag)."""
 
-import copy
 import json
 import math
-import socket
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from functools import partial
 from typing import Any
-from urllib.parse import urlsplit
-from urllib.request import getproxies
 
 import huggingface_hub
 import timm
-import torch
 from jaxtyping import Float
-from timm.data import create_transform  # type: ignore[attr-defined]
 from timm.data.config import resolve_model_data_config
 from timm.models import group_parameters
 from torch import Tensor, nn
 
 from backbones.adapters import timm_readouts
+from backbones.adapters.hub import no_long_wait
 from backbones.adapters.imagenet import wordnet_ids
-from backbones.adapters.maps import fit_to_stride
+from backbones.adapters.library import Library
+from backbones.adapters.maps import fit_to_stride, pad_to, whole_patches
 from backbones.adapters.timm_tags import describe
 from backbones.base import Backbone, Card, Preprocess
 from backbones.places import Places
 from backbones.plugins import unknown
-from backbones.reference import Reference
 from backbones.weights import weights_sha256
 
 SOURCE = f"timm {timm.__version__}"
@@ -43,42 +38,25 @@ class TimmBackbone(Backbone):
 
     def embed(self, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch dim"]:
         """The classifier's input."""
-        pooled: Tensor = self.model.forward_head(self.model.forward_features(images), pre_logits=True)  # type: ignore[operator]
+        features = self.model.forward_features(whole_patches(images, patch_of(self.model)))  # type: ignore[operator]
+        pooled: Tensor = self.model.forward_head(features, pre_logits=True)  # type: ignore[operator]
         return pooled.flatten(1)
 
     def feature_maps(
         self, images: Float[Tensor, "batch 3 height width"]
     ) -> dict[int, Float[Tensor, "batch channels map_height map_width"]]:
         """The last map of every stride the model declares (``feature_info``); the tokens of a transformer as a map."""
-        strides = self._last_map_of_strides()
-        found = self.model.forward_intermediates(  # type: ignore[operator]
-            images, indices=list(strides.values()), norm=len(strides) == 1, intermediates_only=True, output_fmt="NCHW"
-        )
         size = (images.shape[-2], images.shape[-1])
-        return {stride: fit_to_stride(each, stride, size) for stride, each in zip(strides, found, strict=True)}
+        maps = last_maps(self.model, pad_to(images, patch_of(self.model)), self.card.name)
+        return {stride: fit_to_stride(each, stride, size) for stride, each in maps.items()}
 
     def read(self, images: Float[Tensor, "batch 3 height width"], readout: str) -> Float[Tensor, "batch dim"]:
         """A block's class token or mean patch, or a stage's mean; see ``readouts``."""
-        return timm_readouts.read(self.model, images, readout)
+        return timm_readouts.read(self.model, whole_patches(images, patch_of(self.model)), readout)
 
     def layers(self) -> list[tuple[str, list[nn.Parameter]]]:
         """timm's own order of depth (its group matcher, as its layer-wise learning rates use it), head left out."""
-        head = {id(parameter) for parameter in head_parameters(self.model)}
-        named = {name: value for name, value in self.model.named_parameters() if id(value) not in head}
-        groups = group_parameters(self.model, self.model.group_matcher(coarse=False))  # type: ignore[operator]
-        kept = [[name for name in names if name in named] for _, names in sorted(groups.items())]
-        return [
-            (f"{depth} {names[0].rpartition('.')[0] or names[0]}", [named[name] for name in names])
-            for depth, names in enumerate(filter(None, kept))
-        ]
-
-    def _last_map_of_strides(self) -> dict[int, int]:
-        if not callable(getattr(self.model, "forward_intermediates", None)):
-            raise NotImplementedError(f"{self.card.name}: timm gives no intermediate maps for this architecture")
-        information: Any = self.model.feature_info
-        reductions = [each["reduction"] for each in getattr(information, "info", information)]
-        # VGG lists the image-sized map first but does not hand it out, so count from the end.
-        return {stride: index - len(reductions) for index, stride in enumerate(reductions)}
+        return by_depth(self.model)
 
 
 class TimmClassifier(TimmBackbone):
@@ -90,7 +68,7 @@ class TimmClassifier(TimmBackbone):
 
     def classify(self, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch classes"]:
         """The model's own output."""
-        logits: Tensor = self.model(images)
+        logits: Tensor = self.model(whole_patches(images, patch_of(self.model)))
         return logits
 
 
@@ -102,7 +80,7 @@ def load(reference: str, places: Places) -> Backbone:
     """
     name = pinned(reference)
     try:
-        with _no_long_wait():
+        with no_long_wait():
             model = timm.create_model(name, pretrained=True, **_any_size(name))
     except (OSError, huggingface_hub.errors.HfHubHTTPError) as error:
         raise OSError(_cannot_fetch(name, error)) from None
@@ -157,8 +135,11 @@ def build(architecture: str, kwargs: dict[str, Any], places: Places) -> nn.Modul
     """An untrained model. Raises ``ValueError`` for a name or an argument timm does not know."""
     if not timm.is_model(architecture):
         raise unknown("timm architecture", architecture, timm.list_models())
+    # create_model drops arguments that are None, where None may be meant (`ls_init_value: null`: no LayerScale)
+    entry = partial(timm.create_model, architecture)
+    constructor = timm.models.model_entrypoint(architecture) if None in kwargs.values() else entry
     try:
-        model: nn.Module = timm.create_model(architecture, pretrained=False, **{**_any_size(architecture), **kwargs})
+        model: nn.Module = constructor(pretrained=False, **{**_any_size(architecture), **kwargs})
     except TypeError as error:
         raise ValueError(f"timm cannot build {architecture!r} with kwargs {kwargs}: {error}") from None
     return model
@@ -177,7 +158,48 @@ def wrap(model: nn.Module, card: Card, preprocess: Preprocess, classes: tuple[st
 def _any_size(name: str) -> dict[str, Any]:
     """Plain vision transformers can take any image size: nothing changes at the trained one (tested)."""
     known = timm.models.is_model_in_modules(name.partition(".")[0], ["vision_transformer"])
-    return {"dynamic_img_size": True, "dynamic_img_pad": True} if known else {}
+    return {"dynamic_img_size": True} if known else {}
+
+
+def patch_of(model: nn.Module) -> int:
+    """Side of a patch where the model takes images of any size in whole patches, else 1."""
+    return int(model.patch_embed.patch_size[0]) if getattr(model, "dynamic_img_size", False) else 1  # type: ignore[union-attr, index]
+
+
+def last_maps(model: nn.Module, images: Tensor, name: str) -> dict[int, Tensor]:
+    """The last map of every stride; a transformer's only one is normalised. ``NotImplementedError`` with ``name``."""
+    strides = _last_map_of_strides(model, name)
+    found = model.forward_intermediates(  # type: ignore[operator]
+        images, indices=list(strides.values()), norm=len(strides) == 1, intermediates_only=True, output_fmt="NCHW"
+    )
+    size = (images.shape[-2], images.shape[-1])
+    return {stride: fit_to_stride(each, stride, size) for stride, each in zip(strides, found, strict=True)}
+
+
+def reductions(model: nn.Module) -> list[int]:
+    """The stride of each map that timm hands out, in depth order."""
+    information: Any = model.feature_info
+    return [each["reduction"] for each in getattr(information, "info", information)]
+
+
+def _last_map_of_strides(model: nn.Module, name: str) -> dict[int, int]:
+    if not callable(getattr(model, "forward_intermediates", None)):
+        raise NotImplementedError(f"{name}: timm gives no intermediate maps for this architecture")
+    strides = reductions(model)
+    # VGG lists the image-sized map first but does not hand it out, so count from the end.
+    return {stride: index - len(strides) for index, stride in enumerate(strides)}
+
+
+def by_depth(model: nn.Module) -> list[tuple[str, list[nn.Parameter]]]:
+    """Parameters in timm's order of depth, the classifier's left out."""
+    head = {id(parameter) for parameter in head_parameters(model)}
+    named = {name: value for name, value in model.named_parameters() if id(value) not in head}
+    groups = group_parameters(model, model.group_matcher(coarse=False))  # type: ignore[operator]
+    kept = [[name for name in names if name in named] for _, names in sorted(groups.items())]
+    return [
+        (f"{depth} {names[0].rpartition('.')[0] or names[0]}", [named[name] for name in names])
+        for depth, names in enumerate(filter(None, kept))
+    ]
 
 
 def head_parameters(model: nn.Module) -> Iterator[nn.Parameter]:
@@ -209,27 +231,6 @@ def preprocess_of(model: nn.Module) -> Preprocess:
     )
 
 
-@contextmanager
-def _no_long_wait() -> Iterator[None]:
-    """Where the hub's host has no address, use the cache alone: the hub's own retries take 46 s to say no."""
-    constants = huggingface_hub.constants
-    before = constants.HF_HUB_OFFLINE
-    constants.HF_HUB_OFFLINE = before or not _reachable(constants.ENDPOINT)
-    try:
-        yield
-    finally:
-        constants.HF_HUB_OFFLINE = before
-
-
-def _reachable(address: str) -> bool:
-    if getproxies():
-        return True
-    try:
-        return bool(socket.getaddrinfo(urlsplit(address).hostname, 443))
-    except OSError:
-        return False
-
-
 def _cannot_fetch(name: str, error: Exception) -> str:
     config = timm.models.get_pretrained_cfg(name)
     where = config.hf_hub_id or config.url if config else name
@@ -241,52 +242,6 @@ def _cannot_fetch(name: str, error: Exception) -> str:
     )
 
 
-def reference(reference: str, places: Places) -> Reference:
-    """timm's own evaluation transform, and its model without the head."""
-    return _own_path(timm.create_model(pinned(reference), pretrained=True))
-
-
-def untrained_reference(reference: str, model: nn.Module) -> Reference:
-    """The same around a model timm builds anew, with the weights of ``model``."""
-    fresh = timm.create_model(reference, pretrained=False)
-    fresh.load_state_dict(model.state_dict())
-    return _own_path(fresh)
-
-
-def _own_path(model: nn.Module) -> Reference:
-    config = resolve_model_data_config(model)  # type: ignore[no-untyped-call]
-    model.eval()
-    headless = copy.deepcopy(model)
-    headless.reset_classifier(0)  # type: ignore[operator]
-    return Reference(create_transform(**config, is_training=False), headless, _hooked_maps(model))
-
-
-def _hooked_maps(model: nn.Module) -> Callable[[Tensor], dict[int, Tensor]] | None:
-    """What the modules that timm declares as its stages put out in a full pass; None where that is tokens."""
-    stages = {each["reduction"]: each for each in getattr(model, "feature_info", []) if isinstance(each, dict)}
-
-    def maps(images: Tensor) -> dict[int, Tensor]:
-        found: dict[int, Tensor] = {}
-        hooks = [
-            model.get_submodule(stage["module"]).register_forward_hook(
-                lambda _module, _inputs, output, stride=stride: found.__setitem__(stride, output)
-            )
-            for stride, stage in stages.items()
-        ]
-        try:
-            model(images)
-        finally:
-            for hook in hooks:
-                hook.remove()
-        return found
-
-    with torch.no_grad():
-        probe = maps(torch.zeros(1, *model.pretrained_cfg["input_size"])) if stages else {}  # type: ignore[index]
-    dense = probe and all(each.ndim == 4 and each.shape[1] == stages[s]["num_chs"] for s, each in probe.items())
-    return maps if dense else None
-
-
 ADAPTERS = {"timm": load}
 UNTRAINED = {"timm": untrained}
-REFERENCES = {"timm": reference}
-UNTRAINED_REFERENCES = {"timm": untrained_reference}
+LIBRARIES = {"timm": Library(SOURCE, build, wrap, trunk_parameters, built_as)}

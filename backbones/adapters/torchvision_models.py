@@ -9,15 +9,14 @@ import torchvision
 from jaxtyping import Float
 from torch import Tensor, nn
 from torchvision import models
-from torchvision.models.feature_extraction import create_feature_extractor, get_graph_node_names
 
 from backbones.adapters.depth import by_block
 from backbones.adapters.imagenet import wordnet_ids
+from backbones.adapters.library import Library
 from backbones.adapters.maps import deepest_by_stride, fit_to_stride, tokens_to_map
 from backbones.base import Backbone, Card, Preprocess
 from backbones.places import Places
 from backbones.plugins import unknown
-from backbones.reference import Reference
 from backbones.weights import weights_sha256
 
 SOURCE = f"torchvision {torchvision.__version__}"
@@ -45,7 +44,7 @@ class TorchvisionBackbone(Backbone):
     def embed(self, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch dim"]:
         """The classifier's input."""
         reached: list[Tensor] = []
-        self._run_to_head(images, reached)
+        self._run_tohead_of(images, reached)
         return reached[-1].mean((2, 3)) if reached[-1].ndim == 4 else reached[-1]
 
     def feature_maps(
@@ -66,14 +65,14 @@ class TorchvisionBackbone(Backbone):
 
     def layers(self) -> list[tuple[str, list[nn.Parameter]]]:
         """One group a block, in the order the model registers them, head left out."""
-        return by_block(self.model, _head(self.model))
+        return by_block(self.model, head_of(self.model))
 
-    def _run_to_head(self, images: Tensor, reached: list[Tensor]) -> None:
+    def _run_tohead_of(self, images: Tensor, reached: list[Tensor]) -> None:
         def stop(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
             reached.append(inputs[0])
             raise _ReachedHeadError
 
-        handle = _head(self.model).register_forward_pre_hook(stop)
+        handle = head_of(self.model).register_forward_pre_hook(stop)
         try:
             self.model(images)
         except _ReachedHeadError:
@@ -90,7 +89,7 @@ class TorchvisionBackbone(Backbone):
 
         handles = [module.register_forward_hook(keep) for module in modules]
         try:
-            self._run_to_head(images, [])
+            self._run_tohead_of(images, [])
         finally:
             for handle in handles:
                 handle.remove()
@@ -122,14 +121,16 @@ def load(reference: str, places: Places) -> Backbone:
         weights.get_state_dict(progress=False, check_hash=True, weights_only=True)
     except OSError as error:
         raise OSError(_cannot_fetch(architecture, weights, error)) from None
-    return _describe(architecture, weights, models.get_model(architecture, weights=weights, **_arguments(architecture)))
+    return _describe(
+        architecture, weights, models.get_model(architecture, weights=weights, **arguments_of(architecture))
+    )
 
 
 def untrained(reference: str, places: Places) -> Backbone:
     """The same architecture, preprocessing and card, weights as torch's generator initialises them."""
     architecture, weights = weights_of(reference)
     size = {"image_size": weights.meta["min_size"][0]} if architecture.startswith("vit_") else {}
-    arguments = {**_arguments(architecture), **size, **({"init_weights": True} if architecture in ARGUMENTS else {})}
+    arguments = {**arguments_of(architecture), **size, **({"init_weights": True} if architecture in ARGUMENTS else {})}
     return _describe(architecture, weights, models.get_model(architecture, weights=None, **arguments))
 
 
@@ -138,7 +139,7 @@ def build(architecture: str, kwargs: dict[str, Any], places: Places) -> nn.Modul
     if architecture not in _known():
         raise unknown("torchvision architecture", architecture, _known())
     try:
-        model: nn.Module = models.get_model(architecture, weights=None, **{**_arguments(architecture), **kwargs})
+        model: nn.Module = models.get_model(architecture, weights=None, **{**arguments_of(architecture), **kwargs})
     except TypeError as error:
         raise ValueError(f"torchvision cannot build {architecture!r} with kwargs {kwargs}: {error}") from None
     return model
@@ -158,10 +159,10 @@ def wrap(model: nn.Module, card: Card, preprocess: Preprocess, classes: tuple[st
 
 def trunk_parameters(model: nn.Module) -> int:
     """How many parameters there are without the last layer's."""
-    return sum(p.numel() for p in model.parameters()) - sum(p.numel() for p in _head(model).parameters())
+    return sum(p.numel() for p in model.parameters()) - sum(p.numel() for p in head_of(model).parameters())
 
 
-def _head(model: nn.Module) -> nn.Module:
+def head_of(model: nn.Module) -> nn.Module:
     return [module for module in model.modules() if isinstance(module, nn.Linear | nn.Conv2d)][-1]
 
 
@@ -172,7 +173,7 @@ def _stages(model: nn.Module) -> Iterator[nn.Module]:
         yield from (each for each in inside if not isinstance(each, nn.AdaptiveAvgPool2d))
 
 
-def _arguments(architecture: str) -> dict[str, Any]:
+def arguments_of(architecture: str) -> dict[str, Any]:
     return ARGUMENTS.get(architecture, {})
 
 
@@ -230,36 +231,6 @@ def _cannot_fetch(architecture: str, weights: Any, error: OSError) -> str:
     )
 
 
-def reference(reference: str, places: Places) -> Reference:
-    """The transform torchvision ships with the weights, and its own feature extractor, made from the traced graph."""
-    architecture, weights = weights_of(reference)
-    return _own_path(models.get_model(architecture, weights=weights), weights)
-
-
-def untrained_reference(reference: str, model: nn.Module) -> Reference:
-    """The same around a model torchvision builds anew, with the weights of ``model``."""
-    architecture, weights = weights_of(reference)
-    size = {"image_size": weights.meta["min_size"][0]} if architecture.startswith("vit_") else {}
-    fresh = models.get_model(architecture, weights=None, **_arguments(architecture), **size)
-    fresh.load_state_dict(model.state_dict())
-    return _own_path(fresh, weights)
-
-
-def _own_path(model: nn.Module, weights: Any) -> Reference:
-    model.eval()
-    head = next(name for name, module in model.named_modules() if module is _head(model))
-    nodes = get_graph_node_names(model)[1]
-    before = nodes[nodes.index(head) - 1]
-    trunk = create_feature_extractor(model, {before: "features"})
-
-    def embed(images: Tensor) -> Tensor:
-        features: Tensor = trunk(images)["features"]
-        return features.mean((2, 3)) if features.ndim == 4 else features
-
-    return Reference(weights.transforms(), embed)
-
-
 ADAPTERS = {"torchvision": load}
 UNTRAINED = {"torchvision": untrained}
-REFERENCES = {"torchvision": reference}
-UNTRAINED_REFERENCES = {"torchvision": untrained_reference}
+LIBRARIES = {"torchvision": Library(SOURCE, build, wrap, trunk_parameters, built_as)}

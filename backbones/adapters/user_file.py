@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from backbones import own_code
 from backbones.adapters.depth import by_block
+from backbones.adapters.library import Library
 from backbones.base import FAMILIES, Backbone, Card, Preprocess
 from backbones.places import Places
 from backbones.plugins import unknown
@@ -181,3 +182,4 @@ def _card(model: nn.Module, code: own_code.OwnCode, name: str, path: Path, prepr
 
 
 ADAPTERS = {"file": load}
+LIBRARIES = {"file": Library(SOURCE, build, wrap, trunk_parameters, built_as)}

@@ -194,6 +194,25 @@ def test_vision_transformer_of_any_size_is_timms_at_its_own() -> None:
     torch.testing.assert_close(backbone.classify(batch), plain(batch))  # type: ignore[operator]
 
 
+def test_a_size_that_is_no_multiple_of_the_patch_is_what_timm_was_trained_on() -> None:
+    """vit_so400m_patch14_siglip_384 sees 27 patches of its 384 pixels, and with padding would see 28."""
+    import timm
+
+    from backbones.adapters import timm_models
+
+    small = {"img_size": 40, "patch_size": 14, "embed_dim": 32, "depth": 2, "num_heads": 2}
+    plain = timm.create_model("vit_small_patch14_reg4_dinov2", **small, num_classes=5).eval()
+    model = timm_models.build("vit_small_patch14_reg4_dinov2", {**small, "num_classes": 5}, Places())
+    model.load_state_dict(plain.state_dict())
+    twin = load("random:timm:test_vit")
+    backbone = freeze(timm_models.wrap(model, twin.card, twin.preprocess, ("a", "b", "c", "d", "e")))
+    batch = torch.randn(2, 3, 40, 40, generator=torch.Generator().manual_seed(1))
+    torch.testing.assert_close(backbone.classify(batch), plain(batch))  # type: ignore[operator]
+    plain.reset_classifier(0)
+    torch.testing.assert_close(backbone.embed(batch), plain(batch))
+    assert backbone.feature_maps(batch)[14].shape == (2, 32, 3, 3)
+
+
 @pytest.mark.parametrize("kind", ["swin", "vit"])
 def test_torchvision_transformers_give_tokens_as_maps(kind: str) -> None:
     from torchvision import models
@@ -241,7 +260,7 @@ def test_weights_that_cannot_be_fetched_say_which_and_where(monkeypatch: pytest.
 
     monkeypatch.setattr(socket, "getaddrinfo", no_address)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    monkeypatch.setattr("backbones.adapters.timm_models.getproxies", dict)
+    monkeypatch.setattr("backbones.adapters.hub.getproxies", dict)
     monkeypatch.setattr("urllib.request.getproxies", dict)
     monkeypatch.setattr("torch.hub.get_dir", lambda: str(tmp_path))
     start = time.monotonic()

@@ -1,0 +1,63 @@
+"""timm's own path from an image to features, which its adapter is certified against."""
+
+import copy
+from collections.abc import Callable
+
+import timm
+import torch
+from timm.data import create_transform  # type: ignore[attr-defined]
+from timm.data.config import resolve_model_data_config
+from torch import Tensor, nn
+
+from backbones.adapters.timm_models import pinned
+from backbones.places import Places
+from backbones.reference import Reference
+
+
+def reference(reference: str, places: Places) -> Reference:
+    """timm's own evaluation transform, and its model without the head."""
+    return _own_path(timm.create_model(pinned(reference), pretrained=True))
+
+
+def untrained_reference(reference: str, model: nn.Module) -> Reference:
+    """The same around a model timm builds anew, with the weights of ``model``."""
+    fresh = timm.create_model(reference, pretrained=False)
+    fresh.load_state_dict(model.state_dict())
+    return _own_path(fresh)
+
+
+def _own_path(model: nn.Module) -> Reference:
+    config = resolve_model_data_config(model)  # type: ignore[no-untyped-call]
+    model.eval()
+    headless = copy.deepcopy(model)
+    headless.reset_classifier(0)  # type: ignore[operator]
+    return Reference(create_transform(**config, is_training=False), headless, _hooked_maps(model))
+
+
+def _hooked_maps(model: nn.Module) -> Callable[[Tensor], dict[int, Tensor]] | None:
+    """What the modules that timm declares as its stages put out in a full pass; None where that is tokens."""
+    stages = {each["reduction"]: each for each in getattr(model, "feature_info", []) if isinstance(each, dict)}
+
+    def maps(images: Tensor) -> dict[int, Tensor]:
+        found: dict[int, Tensor] = {}
+        hooks = [
+            model.get_submodule(stage["module"]).register_forward_hook(
+                lambda _module, _inputs, output, stride=stride: found.__setitem__(stride, output)
+            )
+            for stride, stage in stages.items()
+        ]
+        try:
+            model(images)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return found
+
+    with torch.no_grad():
+        probe = maps(torch.zeros(1, *model.pretrained_cfg["input_size"])) if stages else {}  # type: ignore[index]
+    dense = probe and all(each.ndim == 4 and each.shape[1] == stages[s]["num_chs"] for s, each in probe.items())
+    return maps if dense else None
+
+
+REFERENCES = {"timm": reference}
+UNTRAINED_REFERENCES = {"timm": untrained_reference}

@@ -1,0 +1,44 @@
+"""torchvision's own path from an image to features, which its adapter is certified against."""
+
+from typing import Any
+
+from torch import Tensor, nn
+from torchvision import models
+from torchvision.models.feature_extraction import create_feature_extractor, get_graph_node_names
+
+from backbones.adapters.torchvision_models import arguments_of, head_of, weights_of
+from backbones.places import Places
+from backbones.reference import Reference
+
+
+def reference(reference: str, places: Places) -> Reference:
+    """The transform torchvision ships with the weights, and its own feature extractor, made from the traced graph."""
+    architecture, weights = weights_of(reference)
+    return _own_path(models.get_model(architecture, weights=weights), weights)
+
+
+def untrained_reference(reference: str, model: nn.Module) -> Reference:
+    """The same around a model torchvision builds anew, with the weights of ``model``."""
+    architecture, weights = weights_of(reference)
+    size = {"image_size": weights.meta["min_size"][0]} if architecture.startswith("vit_") else {}
+    fresh = models.get_model(architecture, weights=None, **arguments_of(architecture), **size)
+    fresh.load_state_dict(model.state_dict())
+    return _own_path(fresh, weights)
+
+
+def _own_path(model: nn.Module, weights: Any) -> Reference:
+    model.eval()
+    head = next(name for name, module in model.named_modules() if module is head_of(model))
+    nodes = get_graph_node_names(model)[1]
+    before = nodes[nodes.index(head) - 1]
+    trunk = create_feature_extractor(model, {before: "features"})
+
+    def embed(images: Tensor) -> Tensor:
+        features: Tensor = trunk(images)["features"]
+        return features.mean((2, 3)) if features.ndim == 4 else features
+
+    return Reference(weights.transforms(), embed)
+
+
+REFERENCES = {"torchvision": reference}
+UNTRAINED_REFERENCES = {"torchvision": untrained_reference}
