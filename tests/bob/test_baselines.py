@@ -32,7 +32,7 @@ QUESTIONS: dict[str, tuple[str, dict[str, list[str]]]] = {
     "retrieval": ("retrieval", {"dataset": ["retrieval:grocery_retrieval.zip"]}),
 }
 LADDER = [question for question in QUESTIONS if question != "few-shot"]
-"""Not few-shot: there eight numbers, with little to overfit, were seen 1 to 4 points above the twins' hundreds."""
+"""Not few-shot: there eight numbers, with little to overfit, were seen 1 to 3 points above the twins' hundreds."""
 Items = NDArray[np.float64]
 
 
