@@ -28,7 +28,9 @@ def reference(reference: str, places: Places) -> Reference:
     side, folder = image_size(pipeline), pipeline.path
     fit = Compose([Resize(side, InterpolationMode.BICUBIC, antialias=True), CenterCrop(side)])
     processor = VaeImageProcessor(do_resize=False)
-    vae = diffusers.AutoencoderKL.from_pretrained(folder, subfolder="vae", use_safetensors=True).eval()
+    vae = diffusers.AutoencoderKL.from_pretrained(
+        folder, subfolder="vae", use_safetensors=True, low_cpu_mem_usage=False
+    ).eval()
     predict, blocks = (_transformer if denoiser_part(pipeline) == "transformer" else _unet)(folder, side)
     pyramid = {**({4: vae.encoder.down_blocks[1]} if len(blocks) > 1 else {}), **blocks}
     deepest = max(blocks)
@@ -61,7 +63,9 @@ Predict = Callable[[Tensor, Tensor], Any]
 
 
 def _unet(folder: Path, side: int) -> tuple[Predict, dict[int, nn.Module]]:
-    unet = diffusers.UNet2DConditionModel.from_pretrained(folder, subfolder="unet", use_safetensors=True).eval()
+    unet = diffusers.UNet2DConditionModel.from_pretrained(
+        folder, subfolder="unet", use_safetensors=True, low_cpu_mem_usage=False
+    ).eval()
     if unet.config.addition_embed_type == "text_time":
         text, _, pooled, _ = _stable_diffusion_xl(folder)
         added = {"text_embeds": pooled, "time_ids": torch.tensor([[side, side, 0, 0, side, side]])}
@@ -78,7 +82,7 @@ def _unet(folder: Path, side: int) -> tuple[Predict, dict[int, nn.Module]]:
 
 
 def _transformer(folder: Path, side: int) -> tuple[Predict, dict[int, nn.Module]]:
-    options = {"subfolder": "transformer", "use_safetensors": True}
+    options = {"subfolder": "transformer", "use_safetensors": True, "low_cpu_mem_usage": False}
     if diffusers.DiTTransformer2DModel.load_config(folder, subfolder="transformer").get("caption_channels"):
         model = diffusers.PixArtTransformer2DModel.from_pretrained(folder, **options).eval()
         text, mask = _pixart(folder)
@@ -155,7 +159,7 @@ def _spatial(output: Any, cells: tuple[int, int]) -> Tensor:
     tensor: Tensor = output[0] if isinstance(output, tuple) else output
     if tensor.ndim == 4:
         return tensor
-    return tensor.transpose(1, 2).unflatten(2, cells)
+    return tensor.transpose(1, 2).reshape(tensor.shape[0], tensor.shape[2], *cells)
 
 
 REFERENCES = {"diffusers": reference}

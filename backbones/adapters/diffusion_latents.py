@@ -1,5 +1,6 @@
 """What a latent diffusion model sees of an image: its autoencoder's latents, and the noise of a timestep upon them."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -66,7 +67,7 @@ class NoiseSchedule:
         if timestep == 0:
             return latents
         kept = self.kept[timestep]
-        return latents * kept**0.5 + fixed_noise(latents) * (1 - kept) ** 0.5
+        return math.sqrt(kept) * latents + math.sqrt(1 - kept) * fixed_noise(latents)
 
 
 def noise_schedule(config: Mapping[str, Any], reference: str) -> NoiseSchedule:
