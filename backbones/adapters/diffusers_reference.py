@@ -67,7 +67,7 @@ def _unet(folder: Path, side: int) -> tuple[Predict, dict[int, nn.Module]]:
         folder, subfolder="unet", use_safetensors=True, low_cpu_mem_usage=False
     ).eval()
     if unet.config.addition_embed_type == "text_time":
-        text, _, pooled, _ = _stable_diffusion_xl(folder)
+        text, pooled = _stable_diffusion_xl(folder)
         added = {"text_embeds": pooled, "time_ids": torch.tensor([[side, side, 0, 0, side, side]])}
     else:
         text, added = _stable_diffusion(folder), {}
@@ -120,7 +120,7 @@ def _stable_diffusion(folder: Path) -> Tensor:
     return text
 
 
-def _stable_diffusion_xl(folder: Path) -> tuple[Tensor, ...]:
+def _stable_diffusion_xl(folder: Path) -> tuple[Tensor, Tensor]:
     pipeline = diffusers.StableDiffusionXLPipeline(
         vae=None,
         text_encoder=transformers.CLIPTextModel.from_pretrained(folder, subfolder="text_encoder"),
@@ -132,8 +132,8 @@ def _stable_diffusion_xl(folder: Path) -> tuple[Tensor, ...]:
         add_watermarker=False,
     )
     with torch.no_grad():
-        encoded: tuple[Tensor, ...] = pipeline.encode_prompt("", device="cpu", do_classifier_free_guidance=False)
-    return encoded
+        text, _, pooled, _ = pipeline.encode_prompt("", device="cpu", do_classifier_free_guidance=False)
+    return text, pooled
 
 
 def _pixart(folder: Path) -> tuple[Tensor, Tensor]:

@@ -3,7 +3,7 @@
 import json
 import logging
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,7 +100,7 @@ class PipelineFolder:
             return self.path / "model_index.json"
         return self.path / part / ("scheduler_config.json" if part == "scheduler" else "config.json")
 
-    def _refuse(self, part: str, what: str, keys: Sequence[str]) -> None:
+    def _refuse(self, part: str, what: str, keys: Collection[str]) -> None:
         if keys:
             shown = ", ".join(sorted(keys)[:SHOWN]) + (f" and {len(keys) - SHOWN} more" if len(keys) > SHOWN else "")
             raise ValueError(

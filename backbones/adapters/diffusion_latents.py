@@ -12,7 +12,7 @@ from torch import Tensor, nn
 NOISE_SEED = 0
 """Every image, run and device gets the same noise, a protocol's constant."""
 
-Latents = Float[Tensor, "batch channels height width"]
+Latents = Float[Tensor, "batch latent_channels latent_height latent_width"]
 
 
 class LatentEncoder(nn.Module):
@@ -85,7 +85,7 @@ def noise_schedule(config: Mapping[str, Any], reference: str) -> NoiseSchedule:
     return NoiseSchedule(tuple(DDPMScheduler.from_config(dict(config)).alphas_cumprod.tolist()))
 
 
-def fixed_noise(latents: Latents) -> Float[Tensor, "1 channels height width"]:
+def fixed_noise(latents: Latents) -> Float[Tensor, "1 latent_channels latent_height latent_width"]:
     """Unit normal noise for latents of this shape, the same for every image; drawn on the CPU so that devices agree.
 
     Each size has noise of its own: interpolating one draw would blur it and lessen its variance.

@@ -27,7 +27,7 @@ def encode_last(pipeline: PipelineFolder) -> Hidden:
     return hidden
 
 
-def encode_penultimate(pipeline: PipelineFolder) -> tuple[Hidden, Float[Tensor, "1 dim"]]:
+def encode_penultimate(pipeline: PipelineFolder) -> tuple[Hidden, Float[Tensor, "1 pooled"]]:
     """The last but one hidden states of two CLIP text encoders side by side, and the second's pooled output (SDXL).
 
     The words "no prompt" mean the empty text here; SDXL's pipeline puts zeros for a *negative* prompt left out.

@@ -1,4 +1,4 @@
-"""Denoisers of the published sizes on torch's meta device: no memory and no time, but every operation can be counted."""
+"""Denoisers of the published sizes on the meta device: no memory, no time, but operations can be counted."""
 
 from typing import Any
 

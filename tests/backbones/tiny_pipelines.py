@@ -1,4 +1,4 @@
-"""Pipelines of diffusers' own classes with random weights, small enough to be made in a second, saved as it saves them."""
+"""Pipelines of diffusers' own classes with random weights, made in a second and saved as it saves them."""
 
 import json
 from pathlib import Path
