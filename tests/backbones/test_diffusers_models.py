@@ -4,7 +4,7 @@ import json
 import math
 import pickle
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
@@ -36,6 +36,15 @@ Load = Callable[[str], DiffusionBackbone]
 UNLIKE = [kind for kind in KINDS if kind != "sd2"]  # which differs from "sd" in one layer's shape
 EXACT = 1e-5
 """Relative to the root mean square. Seen: 0, the same operations in the same order."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Models this small only make threads wait for each other: a third of the time on two busy cores."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
@@ -257,10 +266,10 @@ def test_blocks_after_the_one_read_are_not_executed_at_full_size(name: str) -> N
         arguments = {"encoder_hidden_states": text, "added_cond_kwargs": arguments}
     whole = _flops(lambda: model(latents, steps, **arguments))
     read = denoiser(name)
-    saved = {block: 1 - _flops(lambda b=block: read(latents, steps, [b])) / whole for block in read.blocks}
+    saved = {block: 1 - _flops(lambda b=block: read(latents, steps, [b])) / whole for block in SAVED[name]}
+    assert read.default in saved
     assert all(least <= saved[block] < least + 0.02 for block, least in SAVED[name].items()), saved
     assert saved[read.default] >= 0.4
-    assert list(saved.values()) == sorted(saved.values(), reverse=True)
 
 
 @pytest.mark.parametrize("kind", KINDS)
