@@ -73,13 +73,14 @@ def _text_encoder(pipeline: PipelineFolder, part: str) -> nn.Module:
     named = next(iter(pipeline.config(part).get("architectures") or ["none"]))
     if named not in known:
         raise ValueError(f"diffusers:{pipeline.reference}: {part} is a {named}; known are {', '.join(known)}")
-    bars = transformers.utils.logging.is_progress_bar_enabled()
-    transformers.utils.logging.disable_progress_bar()
+    progress: Any = transformers.utils.logging
+    bars = progress.is_progress_bar_enabled()
+    progress.disable_progress_bar()
     try:
         return pipeline.read(getattr(transformers, named), part)
     finally:
         if bars:
-            transformers.utils.logging.enable_progress_bar()
+            progress.enable_progress_bar()
 
 
 def _tokenizer(folder: Any, encoder: str) -> Any:
