@@ -6,9 +6,13 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Places:
-    """Folders searched in order for every relative path a person writes (data, cards, weights)."""
+    """Folders searched in order for every relative path a person writes (data, cards, weights).
+
+    ``trust``: the person vouches for files that could run code when read (``--trust``); without it they are refused.
+    """
 
     roots: tuple[Path, ...] = (Path("."),)
+    trust: bool = False
 
     def find(self, path: str | Path, what: str = "file") -> Path:
         """The first existing match, absolute. Raises ``FileNotFoundError`` naming every place looked in."""
@@ -22,4 +26,4 @@ class Places:
 
     def beside(self, file: Path) -> "Places":
         """The same places, with the folder of ``file`` searched first."""
-        return Places((file.parent, *self.roots))
+        return Places((file.parent, *self.roots), self.trust)

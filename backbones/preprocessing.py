@@ -1,7 +1,7 @@
 """From decoded RGB to the backbone's input: the library's own way on PIL images, and a faster way held against it."""
 
 from collections.abc import Callable, Iterable
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float, Num, UInt8
@@ -45,6 +45,8 @@ def fast_transform(preprocess: Preprocess) -> Fit:
         if preprocess.crop == "center":
             image = v2.functional.center_crop(image, _trimmed(*image.shape[-2:]))
         resized = _resize(image, _resized(image.shape[-2:], preprocess), preprocess)
+        if preprocess.crop == "pad":
+            return _padded(resized, preprocess)
         cropped: Tensor = v2.functional.center_crop(resized, [height, width])
         return cropped
 
@@ -91,17 +93,25 @@ def normalise(
 
 
 def _fit_pil(preprocess: Preprocess) -> Callable[[Image.Image], Image.Image]:
-    size = [preprocess.resize] if preprocess.crop == "center" else list(preprocess.size)
-    resize = v2.Resize(size, InterpolationMode(preprocess.interpolation), antialias=True)
+    interpolation = InterpolationMode(preprocess.interpolation)
     crop = v2.CenterCrop(list(preprocess.size))
 
     def fit(image: Image.Image) -> Image.Image:
         if preprocess.crop == "center":
             image = v2.functional.center_crop(image, _trimmed(image.height, image.width))
-        fitted: Image.Image = crop(resize(image))
+        size = _resized((image.height, image.width), preprocess)
+        resized = v2.functional.resize(image, list(size), interpolation)
+        fitted: Image.Image = _padded(resized, preprocess) if preprocess.crop == "pad" else crop(resized)
         return fitted
 
     return fit
+
+
+def _padded(image: Any, preprocess: Preprocess) -> Any:
+    """Fill up ``size`` below and on the right of a PIL image or a tensor."""
+    height, width = v2.functional.get_size(image)
+    missing = [0, 0, preprocess.size[1] - width, preprocess.size[0] - height]
+    return v2.functional.pad(image, missing, fill=[round(255 * channel) for channel in preprocess.mean])
 
 
 def _trimmed(height: int, width: int) -> list[int]:
@@ -109,10 +119,13 @@ def _trimmed(height: int, width: int) -> list[int]:
 
 
 def _resized(shape: tuple[int, ...] | torch.Size, preprocess: Preprocess) -> tuple[int, int]:
-    """(height, width) after resizing; the longer side is rounded down, as torchvision does."""
+    """(height, width) after resizing. Torchvision rounds the longer side down, Segment Anything the shorter by halves."""
     if preprocess.crop == "squash":
         return preprocess.size
     height, width = shape
+    if preprocess.crop == "pad":
+        scale = preprocess.resize / max(height, width)
+        return max(1, int(height * scale + 0.5)), max(1, int(width * scale + 0.5))
     if height <= width:
         return preprocess.resize, int(preprocess.resize * width / height)
     return int(preprocess.resize * height / width), preprocess.resize

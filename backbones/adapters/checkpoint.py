@@ -9,7 +9,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import nn
 
-from backbones.base import Backbone, Card, Classifier, Family, Interpolation, Preprocess
+from backbones.base import Backbone, Card, Classifier, Crop, Family, Interpolation, Preprocess
 from backbones.places import Places
 from backbones.strict_yaml import read_yaml
 from backbones.weights import drop_declared, load_strictly, read_weights, weights_sha256
@@ -26,7 +26,7 @@ class PreprocessFields(_Strict):
 
     size: Positive | tuple[Positive, Positive]
     resize: Positive | None = None
-    crop: Literal["center", "squash"] = "center"
+    crop: Crop = "center"
     interpolation: Interpolation
     mean: tuple[float, float, float]
     std: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]]

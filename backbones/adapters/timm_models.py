@@ -2,12 +2,8 @@
 
 import json
 import math
-import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
-from urllib.parse import urlsplit
-from urllib.request import getproxies
 
 import huggingface_hub
 import timm
@@ -16,6 +12,7 @@ from timm.data.config import resolve_model_data_config
 from timm.models import group_parameters
 from torch import Tensor, nn
 
+from backbones.adapters.hub import no_long_wait
 from backbones.adapters.imagenet import wordnet_ids
 from backbones.adapters.maps import fit_to_stride
 from backbones.adapters.timm_tags import describe
@@ -92,7 +89,7 @@ def load(reference: str, places: Places) -> Backbone:
     """
     name = pinned(reference)
     try:
-        with _no_long_wait():
+        with no_long_wait():
             model = timm.create_model(name, pretrained=True, **_any_size(name))
     except (OSError, huggingface_hub.errors.HfHubHTTPError) as error:
         raise OSError(_cannot_fetch(name, error)) from None
@@ -197,27 +194,6 @@ def preprocess_of(model: nn.Module) -> Preprocess:
         mean=tuple(config["mean"]),
         std=tuple(config["std"]),
     )
-
-
-@contextmanager
-def _no_long_wait() -> Iterator[None]:
-    """Where the hub's host has no address, use the cache alone: the hub's own retries take 46 s to say no."""
-    constants = huggingface_hub.constants
-    before = constants.HF_HUB_OFFLINE
-    constants.HF_HUB_OFFLINE = before or not _reachable(constants.ENDPOINT)
-    try:
-        yield
-    finally:
-        constants.HF_HUB_OFFLINE = before
-
-
-def _reachable(address: str) -> bool:
-    if getproxies():
-        return True
-    try:
-        return bool(socket.getaddrinfo(urlsplit(address).hostname, 443))
-    except OSError:
-        return False
 
 
 def _cannot_fetch(name: str, error: Exception) -> str:

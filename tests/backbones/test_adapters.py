@@ -241,7 +241,7 @@ def test_weights_that_cannot_be_fetched_say_which_and_where(monkeypatch: pytest.
 
     monkeypatch.setattr(socket, "getaddrinfo", no_address)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    monkeypatch.setattr("backbones.adapters.timm_models.getproxies", dict)
+    monkeypatch.setattr("backbones.adapters.hub.getproxies", dict)
     monkeypatch.setattr("urllib.request.getproxies", dict)
     monkeypatch.setattr("torch.hub.get_dir", lambda: str(tmp_path))
     start = time.monotonic()
