@@ -13,6 +13,7 @@ from torch import nn
 
 from backbones.adapters.huggingface_files import Repository
 from backbones.adapters.huggingface_kinds import KINDS, Kind
+from backbones.adapters.huggingface_tower import layers as tower_layers
 
 
 def trained(repository: Repository) -> tuple[nn.Module, Kind]:
@@ -56,6 +57,15 @@ def tower_path(model: nn.Module, kind: Kind) -> str:
     return "" if kind.alone else kind.tower
 
 
+def layers(model: nn.Module, kind: Kind) -> list[tuple[str, list[nn.Parameter]]]:
+    """One group a block of the image tower, then the projection."""
+    groups = tower_layers(model.get_submodule(tower_path(model, kind)), kind)
+    if kind.projection:
+        parameters = list(model.get_submodule(kind.projection).parameters())
+        groups.append((f"{len(groups)} {kind.projection}", parameters))
+    return groups
+
+
 def _class_of(repository: Repository) -> Any:
     kind = repository.kind
     return getattr(transformers, kind.classifier if repository.architecture == kind.classifier else kind.model)
@@ -83,7 +93,9 @@ def _check(repository: Repository, model: nn.Module, information: Any) -> tuple[
     missing = [key.removeprefix(prefix) for key in information["missing_keys"]]
     absent = tuple(part for part in kind.optional if any(_inside(key, part) for key in missing))
     problems = [
-        *_listed("missing", [key for key in missing if not any(_inside(key, part) for part in (*kind.unused, *absent))]),
+        *_listed(
+            "missing", [key for key in missing if not any(_inside(key, part) for part in (*kind.unused, *absent))]
+        ),
         *_listed("unexpected", [key for key in information["unexpected_keys"] if not _declared(key, model, kind)]),
         *_listed("of another shape", [str(key[0]) for key in information["mismatched_keys"]]),
     ]
@@ -108,9 +120,7 @@ def _listed(what: str, keys: Sequence[str], shown: int = 3) -> Iterable[str]:
         yield f"{len(keys)} {what}: {', '.join(sorted(keys)[:shown])}{more}"
 
 
-def _trimmed(
-    repository: Repository, model: nn.Module, kind: Kind, absent: Sequence[str]
-) -> tuple[nn.Module, Kind]:
+def _trimmed(repository: Repository, model: nn.Module, kind: Kind, absent: Sequence[str]) -> tuple[nn.Module, Kind]:
     """Take out what takes no part in features, so that it is neither identity nor depth; let the rest learn."""
     if kind.alone:
         model, kind = _tower_alone(repository, model, kind)
@@ -139,7 +149,9 @@ def _tower_alone(repository: Repository, model: nn.Module, kind: Kind) -> tuple[
         return model.get_submodule(kind.tower), kind
     inner = KINDS.get(backbone.config.model_type)
     if inner is None or not (inner.layout == "stages" or inner.method in ("DINOv2", "BEiT")):
-        raise ValueError(f"{repository.name}: BoB does not know {type(backbone).__name__} as the trunk of a depth model")
+        raise ValueError(
+            f"{repository.name}: BoB does not know {type(backbone).__name__} as the trunk of a depth model"
+        )
     named = getattr(backbone, inner.model.removesuffix("Model").lower(), backbone)
     twin = getattr(transformers, inner.model)._from_config(backbone.config, attn_implementation=_attention(type(named)))
     own, given = twin.state_dict(), named.state_dict()
@@ -147,7 +159,9 @@ def _tower_alone(repository: Repository, model: nn.Module, kind: Kind) -> tuple[
         setattr(twin, part, None if part == "pooler" else nn.Identity())
     twin.load_state_dict(given)
     pooled = "pooler" if inner.layout == "stages" else "mean"
-    return twin, replace(inner, pooled=pooled, alone=True, classifier="", family=kind.family, method=kind.method, data=kind.data)
+    return twin, replace(
+        inner, pooled=pooled, alone=True, classifier="", family=kind.family, method=kind.method, data=kind.data
+    )
 
 
 @contextlib.contextmanager

@@ -75,6 +75,35 @@ def open_repository(reference: str, places: Places, weights: bool = True) -> Rep
     return Repository(f"huggingface:{reference}", folder, revision, config, kind, safetensors)
 
 
+def processor_of(repository: Repository) -> Any:
+    """The image processor, on PIL images where the library has one that is. Raises ``ValueError`` where there is none."""
+    if not any((repository.folder / name).exists() for name in ("preprocessor_config.json", "processor_config.json")):
+        raise ValueError(
+            f"{repository.name}: no preprocessor_config.json, so how its images are prepared is not known; "
+            "save its image processor beside the model (processor.save_pretrained)"
+        )
+    try:
+        return transformers.AutoImageProcessor.from_pretrained(
+            str(repository.folder), backend="pil", trust_remote_code=False, local_files_only=True
+        )
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{repository.name}: its image processor cannot be read: {_one_line(error)}") from None
+
+
+def tokenizer_of(repository: Repository) -> Any:
+    """The tokenizer of its text tower. Raises ``ValueError`` where it cannot be read."""
+    try:
+        return transformers.AutoTokenizer.from_pretrained(
+            str(repository.folder), trust_remote_code=False, local_files_only=True
+        )
+    except (OSError, ValueError, ImportError) as error:
+        raise ValueError(f"{repository.name}: its tokenizer cannot be read: {_one_line(error)}") from None
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]
+
+
 def _refuse_pickles(reference: str, folder: Path, trust: bool) -> None:
     pickles = [path.name for pattern in PICKLES for path in folder.glob(pattern)]
     if pickles and trust:
@@ -97,9 +126,7 @@ def _locate(reference: str, places: Places, weights: bool) -> tuple[Path, str]:
     patterns = [*FILES, *(PICKLES if places.trust else ())] if weights else list(WITHOUT_WEIGHTS)
     try:
         with no_long_wait():
-            folder = Path(
-                huggingface_hub.snapshot_download(name, revision=revision or None, allow_patterns=patterns)
-            )
+            folder = Path(huggingface_hub.snapshot_download(name, revision=revision or None, allow_patterns=patterns))
     except (OSError, ValueError, errors.HfHubHTTPError) as error:
         raise OSError(f"huggingface:{reference}: {_advice(name, revision, error)}") from None
     return folder, folder.name

@@ -209,9 +209,7 @@ KINDS: Mapping[str, Kind] = {
     "resnet": Kind(
         "ResNetModel", "the mean of the last map", classifier="ResNetForImageClassification", **CONVOLUTIONAL
     ),
-    "sam": Kind(
-        "SamModel", "the mean over the image encoder's output map (after its neck), padding and all", **SAM
-    ),
+    "sam": Kind("SamModel", "the mean over the image encoder's output map (after its neck), padding and all", **SAM),
     "sam_vision_model": Kind(
         "SamVisionModel", "the mean over the image encoder's output map (after its neck), padding and all", **SAM
     ),

@@ -2,27 +2,20 @@
 
 import json
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
-import numpy as np
-import torch
 import transformers
 from jaxtyping import Float
-from PIL import Image
 from torch import Tensor, nn
-from torchvision.transforms import InterpolationMode, v2
 
 from backbones.adapters import huggingface_build as build
 from backbones.adapters import huggingface_tower as tower_of
-from backbones.adapters.huggingface_files import Repository, open_repository
+from backbones.adapters.huggingface_files import Repository, open_repository, processor_of, tokenizer_of
 from backbones.adapters.huggingface_kinds import SETTINGS_OF_NO_WEIGHT, Kind
 from backbones.adapters.huggingface_preprocess import preprocess_of
 from backbones.adapters.imagenet import wordnet_ids_of
-from backbones.adapters.maps import deepest_by_stride, tokens_to_map
 from backbones.base import Backbone, Card, Preprocess
 from backbones.places import Places
-from backbones.reference import Reference
 from backbones.weights import weights_sha256
 
 SOURCE = f"transformers {transformers.__version__}"
@@ -56,11 +49,7 @@ class HuggingFaceBackbone(Backbone):
 
     def layers(self) -> list[tuple[str, list[nn.Parameter]]]:
         """One group a block of the image tower, then the projection."""
-        groups = tower_of.layers(self.tower, self.kind)
-        if self.kind.projection:
-            projection = self.model.get_submodule(self.kind.projection)
-            groups.append((f"{len(groups)} {self.kind.projection}", list(projection.parameters())))
-        return groups
+        return build.layers(self.model, self.kind)
 
     def read(self, images: Float[Tensor, "batch 3 height width"], readout: str) -> Float[Tensor, "batch dim"]:
         """A block's class token, the mean of its patches, or both (``block11/cls+mean``); see ``readouts``."""
@@ -78,7 +67,7 @@ class HuggingFaceClassifier(HuggingFaceBackbone):
 
     def classify(self, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch classes"]:
         """The model's own logits."""
-        return tower_of.run(self.model, self.tower, self.kind, images).logits
+        return tower_of.run(self.tower, self.kind, images, self.model).logits
 
 
 class HuggingFaceTextBackbone(HuggingFaceBackbone):
@@ -119,31 +108,46 @@ def untrained(reference: str, places: Places) -> Backbone:
     return _wrap(repository, *build.untrained(repository))
 
 
-def reference(reference: str, places: Places) -> Reference:
-    """The library's own image processor and its own forward pass, on an instance of its own."""
-    repository = open_repository(reference, places)
-    kind, folder = repository.kind, str(repository.folder)
-    automatic = transformers.AutoModelForDepthEstimation if kind.family == "depth" else transformers.AutoModel
-    model = automatic.from_pretrained(folder, dtype=torch.float32, local_files_only=True).eval()
-    processor = _processor(repository)
-    patch_size = 1 if kind.layout == "stages" else tower_of.patch_size(_library_tower(model, kind))
-    preprocess = preprocess_of(processor, patch_size, repository.name)
-    return Reference(
-        partial(_library_transform, processor, preprocess),
-        partial(_library_embed, model, kind),
-        None if kind.family == "depth" or kind.inner else partial(_library_maps, model, kind),
-        TOLERANCES.get(type(processor).__name__.removesuffix("Pil"), 1e-4),
-    )
-
-
 def _wrap(repository: Repository, model: nn.Module, kind: Kind) -> Backbone:
-    tower = model.get_submodule(build.tower_path(model, kind))
-    patch_size = tower_of.patch_size(tower) if kind.layout == "tokens" else 1
-    preprocess = preprocess_of(_processor(repository), patch_size, repository.name)
+    preprocess = preprocess_of(processor_of(repository), repository.name)
     card = _card(repository, model, kind)
     if type(model).__name__ == kind.classifier:
         return HuggingFaceClassifier(model, kind, card, preprocess, _classes(model))
     if kind.text:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(str(repository.folder), local_files_only=True)
-        return HuggingFaceTextBackbone(model, kind, card, preprocess, tokenizer)
+        return HuggingFaceTextBackbone(model, kind, card, preprocess, tokenizer_of(repository))
     return HuggingFaceBackbone(model, kind, card, preprocess)
+
+
+def _card(repository: Repository, model: nn.Module, kind: Kind) -> Card:
+    stated = repository.front_matter
+    datasets = stated.get("datasets")
+    # A DINOv2 classifier is a linear layer on a frozen trunk; any other's trunk was trained with it.
+    tuned = type(model).__name__ == kind.classifier and kind.method != "DINOv2" and kind.family != "supervised"
+    return Card(
+        name=repository.name,
+        family="supervised" if tuned else kind.family,
+        architecture=str(repository.config["model_type"]),
+        parameters=sum(parameter.numel() for _, group in build.layers(model, kind) for parameter in group),
+        pretraining_method=f"{kind.method}, then supervised" if tuned else kind.method,
+        pretraining_data=", ".join(map(str, datasets)) if isinstance(datasets, list) and datasets else kind.data,
+        source=SOURCE,
+        revision=repository.revision,
+        licence=str(stated.get("license") or "unknown"),
+        weights_sha256=weights_sha256(model, _built_as(model)),
+    )
+
+
+def _built_as(model: nn.Module) -> str:
+    """The class and every setting that changes what the weights compute."""
+    settings: Any = model.config.to_diff_dict()  # type: ignore[union-attr, operator]
+    kept = {name: value for name, value in settings.items() if name not in SETTINGS_OF_NO_WEIGHT}
+    return f"transformers {type(model).__name__} {json.dumps(kept, sort_keys=True, default=str)}"
+
+
+def _classes(model: nn.Module) -> tuple[str, ...]:
+    names: dict[int, str] = model.config.id2label  # type: ignore[union-attr, assignment]
+    return wordnet_ids_of([str(names[index]) for index in sorted(names)])
+
+
+ADAPTERS = {"huggingface": load}
+UNTRAINED = {"huggingface": untrained}

@@ -10,7 +10,7 @@ INTERPOLATIONS: Mapping[int, Interpolation] = {0: "nearest", 2: "bilinear", 3: "
 """PIL's numbers for its filters, as processors name them."""
 
 
-def preprocess_of(processor: Any, patch_size: int, where: str) -> Preprocess:
+def preprocess_of(processor: Any, where: str) -> Preprocess:
     """The steps of a transformers image processor. Raises ``ValueError`` naming a step that BoB does not do.
 
     A processor that keeps the aspect of an image gives each its own size; a batch has one size, so its central square
@@ -20,12 +20,12 @@ def preprocess_of(processor: Any, patch_size: int, where: str) -> Preprocess:
     if name not in RULES:
         raise ValueError(f"{where}: BoB does not know the steps of {name}; it knows: {', '.join(RULES)}")
     try:
-        return RULES[name](processor, patch_size)
+        return RULES[name](processor)
     except ValueError as error:
         raise ValueError(f"{where}: {name} {error}") from None
 
 
-def _plain(processor: Any, patch_size: int) -> Preprocess:
+def _plain(processor: Any) -> Preprocess:
     """Resize the shorter side and cut the centre, or resize to a given height and width."""
     size, crop = _sides(processor.size), _sides(processor.crop_size) if processor.do_center_crop else {}
     _refuse(bool(processor.do_pad), "pads its images")
@@ -41,7 +41,7 @@ def _plain(processor: Any, patch_size: int) -> Preprocess:
     return _build(processor, target, min(target), "squash")
 
 
-def _convnext(processor: Any, patch_size: int) -> Preprocess:
+def _convnext(processor: Any) -> Preprocess:
     """Below 384 pixels the shorter side is resized to size / crop_pct and the centre cut; above, the whole is squashed."""
     side = _sides(processor.size)["shortest_edge"]
     if side >= 384:
@@ -49,14 +49,14 @@ def _convnext(processor: Any, patch_size: int) -> Preprocess:
     return _build(processor, (side, side), int(side / processor.crop_pct), "center")
 
 
-def _segment_anything(processor: Any, patch_size: int) -> Preprocess:
+def _segment_anything(processor: Any) -> Preprocess:
     """The longer side is resized, the rest filled up below and on the right after normalising."""
     target = _sides(processor.pad_size)
     _refuse(not processor.do_pad, "does not pad its images to one size")
     return _build(processor, (target["height"], target["width"]), _sides(processor.size)["longest_edge"], "pad")
 
 
-def _dense_prediction(processor: Any, patch_size: int) -> Preprocess:
+def _dense_prediction(processor: Any) -> Preprocess:
     """Sides are rounded to a multiple; where the aspect is kept the shorter side is resized and the centre cut."""
     size = _sides(processor.size)
     multiple = processor.ensure_multiple_of
@@ -68,13 +68,13 @@ def _dense_prediction(processor: Any, patch_size: int) -> Preprocess:
     return _build(processor, target, target[0], "center")
 
 
-def _any_aspect(processor: Any, patch_size: int) -> Preprocess:
+def _any_aspect(processor: Any) -> Preprocess:
     """As many patches as are allowed, in a square."""
     side = math.isqrt(processor.max_num_patches) * processor.patch_size
     return _build(processor, (side, side), side, "center")
 
 
-RULES: Mapping[str, Callable[[Any, int], Preprocess]] = {
+RULES: Mapping[str, Callable[[Any], Preprocess]] = {
     "BeitImageProcessor": _plain,
     "BitImageProcessor": _plain,
     "CLIPImageProcessor": _plain,

@@ -19,11 +19,12 @@ from backbones.plugins import unknown
 Images = Float[Tensor, "batch 3 height width"]
 
 
-def run(tower: nn.Module, kind: Kind, images: Images) -> Any:
-    """The tower's own forward pass; position embeddings are interpolated where the library can."""
+def run(tower: nn.Module, kind: Kind, images: Images, whole: nn.Module | None = None) -> Any:
+    """The forward pass of the tower, or of the whole model around it; position embeddings are interpolated."""
+    called = whole or tower
     _check_size(tower, kind, images)
     with _restored(watched_blocks(tower, kind)):
-        return tower(**INPUTS[kind.inputs](tower, images))
+        return called(**INPUTS[kind.inputs](called, images))
 
 
 def pooled(tower: nn.Module, kind: Kind, images: Images) -> Float[Tensor, "batch dim"]:
@@ -71,7 +72,9 @@ def read(tower: nn.Module, kind: Kind, images: Images, readout: str) -> Float[Te
         return _stage_maps(tower, kind, images)[number].mean((2, 3))
     blocks = _outputs(tower, kind, images)
     chosen = blocks[-number:] if where.startswith("last") else [blocks[number]]
-    vectors = [_pool(_normed(tower, kind, block), tower, images, part) for block in chosen for part in pooling.split("+")]
+    vectors = [
+        _pool(_normed(tower, kind, block), tower, images, part) for block in chosen for part in pooling.split("+")
+    ]
     return torch.cat(vectors, 1)
 
 
