@@ -54,8 +54,8 @@ class Preprocess:
     In order: resize, crop, scale to [0, 1], subtract ``mean``, divide by ``std`` (both RGB, in [0, 1] units).
     ``crop="center"``: the shorter side becomes ``resize`` pixels, then the central ``size`` (height, width) is cut.
     ``crop="squash"``: the whole image is resized to ``size``, its aspect ratio lost; ``resize`` is not used.
-    ``crop="pad"``: the longer side becomes ``resize`` pixels, the rest of ``size`` (below, right) is filled with the mean
-    colour to the nearest grey level, which normalises to zero within half a level.
+    ``crop="pad"``: the longer side becomes ``resize`` pixels, the rest of ``size`` (below, right) is filled with the
+    mean colour to the nearest grey level, which normalises to zero within half a level.
     Resizing is antialiased.
     """
 

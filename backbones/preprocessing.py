@@ -46,7 +46,8 @@ def fast_transform(preprocess: Preprocess) -> Fit:
             image = v2.functional.center_crop(image, _trimmed(*image.shape[-2:]))
         resized = _resize(image, _resized(image.shape[-2:], preprocess), preprocess)
         if preprocess.crop == "pad":
-            return _padded(resized, preprocess)
+            padded: Tensor = _padded(resized, preprocess)
+            return padded
         cropped: Tensor = v2.functional.center_crop(resized, [height, width])
         return cropped
 
@@ -119,7 +120,7 @@ def _trimmed(height: int, width: int) -> list[int]:
 
 
 def _resized(shape: tuple[int, ...] | torch.Size, preprocess: Preprocess) -> tuple[int, int]:
-    """(height, width) after resizing. Torchvision rounds the longer side down, Segment Anything the shorter by halves."""
+    """(height, width) after resizing. Torchvision rounds down, Segment Anything (padding) to the nearest."""
     if preprocess.crop == "squash":
         return preprocess.size
     height, width = shape

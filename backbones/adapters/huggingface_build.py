@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from torch import nn
 
 from backbones.adapters.huggingface_files import Repository
-from backbones.adapters.huggingface_kinds import KINDS, Kind
+from backbones.adapters.huggingface_kinds import KINDS, Kind, Pooled
 from backbones.adapters.huggingface_tower import layers as tower_layers
 
 
@@ -53,7 +53,7 @@ def untrained(repository: Repository) -> tuple[nn.Module, Kind]:
 def tower_path(model: nn.Module, kind: Kind) -> str:
     """Where the image tower is in a model built here."""
     if kind.classifier == type(model).__name__:
-        return str(model.base_model_prefix)  # type: ignore[arg-type]
+        return str(model.base_model_prefix)
     return "" if kind.alone else kind.tower
 
 
@@ -92,10 +92,9 @@ def _check(repository: Repository, model: nn.Module, information: Any) -> tuple[
     prefix = f"{tower}." if (tower := tower_path(model, kind)) else ""
     missing = [key.removeprefix(prefix) for key in information["missing_keys"]]
     absent = tuple(part for part in kind.optional if any(_inside(key, part) for key in missing))
+    fine = (*kind.unused, *absent)
     problems = [
-        *_listed(
-            "missing", [key for key in missing if not any(_inside(key, part) for part in (*kind.unused, *absent))]
-        ),
+        *_listed("missing", [key for key in missing if not any(_inside(key, part) for part in fine)]),
         *_listed("unexpected", [key for key in information["unexpected_keys"] if not _declared(key, model, kind)]),
         *_listed("of another shape", [str(key[0]) for key in information["mismatched_keys"]]),
     ]
@@ -147,27 +146,24 @@ def _tower_alone(repository: Repository, model: nn.Module, kind: Kind) -> tuple[
     backbone: Any = getattr(model, "backbone", None)
     if backbone is None:
         return model.get_submodule(kind.tower), kind
-    inner = KINDS.get(backbone.config.model_type)
+    name, inner = type(backbone).__name__, KINDS.get(backbone.config.model_type)
     if inner is None or not (inner.layout == "stages" or inner.method in ("DINOv2", "BEiT")):
-        raise ValueError(
-            f"{repository.name}: BoB does not know {type(backbone).__name__} as the trunk of a depth model"
-        )
+        raise ValueError(f"{repository.name}: BoB does not know {name} as the trunk of a depth model")
     named = getattr(backbone, inner.model.removesuffix("Model").lower(), backbone)
     twin = getattr(transformers, inner.model)._from_config(backbone.config, attn_implementation=_attention(type(named)))
     own, given = twin.state_dict(), named.state_dict()
     for part in {name.split(".")[0] for name in own.keys() - given.keys()}:
         setattr(twin, part, None if part == "pooler" else nn.Identity())
     twin.load_state_dict(given)
-    pooled = "pooler" if inner.layout == "stages" else "mean"
-    return twin, replace(
-        inner, pooled=pooled, alone=True, classifier="", family=kind.family, method=kind.method, data=kind.data
-    )
+    pooled: Pooled = "pooler" if inner.layout == "stages" else "mean"
+    stated = {"family": kind.family, "method": kind.method, "data": kind.data}
+    return twin, replace(inner, pooled=pooled, alone=True, classifier="", **stated)  # type: ignore[arg-type]
 
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """The library's report of loaded keys is ours to judge, and its progress bar nobody's to read."""
-    logging = transformers.utils.logging
+    logging: Any = transformers.utils.logging
     before, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()

@@ -76,14 +76,14 @@ def open_repository(reference: str, places: Places, weights: bool = True) -> Rep
 
 
 def processor_of(repository: Repository) -> Any:
-    """The image processor, on PIL images where the library has one that is. Raises ``ValueError`` where there is none."""
+    """The image processor, on PIL images where the library can. Raises ``ValueError`` where there is none."""
     if not any((repository.folder / name).exists() for name in ("preprocessor_config.json", "processor_config.json")):
         raise ValueError(
             f"{repository.name}: no preprocessor_config.json, so how its images are prepared is not known; "
             "save its image processor beside the model (processor.save_pretrained)"
         )
     try:
-        return transformers.AutoImageProcessor.from_pretrained(
+        return transformers.AutoImageProcessor.from_pretrained(  # type: ignore[no-untyped-call]
             str(repository.folder), backend="pil", trust_remote_code=False, local_files_only=True
         )
     except (OSError, ValueError) as error:

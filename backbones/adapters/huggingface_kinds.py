@@ -10,8 +10,9 @@ from backbones.plugins import unknown
 
 Layout = Literal["tokens", "stages"]
 Pooled = Literal["pooler", "cls", "mean", "map"]
-"""``pooler``: the library's ``pooler_output``, or the mean of the patches where a checkpoint has no pooler. ``cls``: the
-class token, ``mean``: the mean of the patch tokens, both after the final norm. ``map``: the mean of the output map."""
+"""``pooler``: the library's ``pooler_output``, or the mean of the patches where a checkpoint has no pooler.
+``cls``: the class token, ``mean``: the mean of the patch tokens, both after the final norm. ``map``: the mean of the
+output map."""
 
 
 @dataclass(frozen=True)
@@ -23,8 +24,8 @@ class Kind:
     own output is already downsampled). ``norm`` is the norm after the last block, through which every block is read.
     ``projection`` and ``text`` are of models with a text tower: what follows pooling, and how the tokenizer pads.
     ``classifier`` is the class with a head. ``unused`` are parts that take no part in an image's features and are taken
-    out; ``optional`` are taken out where the checkpoint has none; ``other_heads`` are weights of a checkpoint, beside the
-    trunk, that are not read. ``inputs`` is how images are handed over; ``one_size`` says there is but one image size.
+    out; ``optional`` are taken out where the checkpoint has none; ``other_heads`` are weights of a checkpoint, beside
+    the trunk, that are not read. ``inputs`` is how images are handed over; ``one_size`` says there is but one image size.
     """
 
     model: str
@@ -127,7 +128,7 @@ KINDS: Mapping[str, Kind] = {
     ),
     "beit": Kind(
         "BeitModel",
-        "the normalised mean of the patch tokens (its pooler); without a pooler, as after masked image modelling, the mean",
+        "the normalised mean of the patch tokens; without a pooler, as after masked image modelling, the plain mean",
         method="BEiT",
         data="ImageNet-22k",
         blocks="layers",
@@ -233,8 +234,20 @@ KINDS: Mapping[str, Kind] = {
 """By the configuration's ``model_type``, or by the class named in its ``architectures`` where that decides."""
 
 SETTINGS_OF_NO_WEIGHT = frozenset(
-    ("_name_or_path", "transformers_version", "architectures", "dtype", "torch_dtype", "id2label", "label2id")
-    + ("problem_type", "mask_ratio", "output_hidden_states", "output_attentions", "return_dict")
+    [
+        "_name_or_path",
+        "transformers_version",
+        "architectures",
+        "dtype",
+        "torch_dtype",
+        "id2label",
+        "label2id",
+        "problem_type",
+        "mask_ratio",
+        "output_hidden_states",
+        "output_attentions",
+        "return_dict",
+    ]
 )
 """Entries of a configuration that do not change what the weights compute; the rest is part of a backbone's identity."""
 
@@ -254,8 +267,8 @@ def depth_of(parameter: str, layout: Layout) -> str:
 
     >>> depth_of("encoder.layer.3.mlp.fc1.weight", "tokens"), depth_of("layernorm.bias", "tokens")
     ('encoder.layer.3', 'layernorm')
-    >>> depth_of("encoder.layers.1.blocks.0.mlp.0.weight", "stages"), depth_of("encoder.layers.1.downsample.norm", "stages")
-    ('encoder.layers.1.blocks.0', 'encoder.layers.1.downsample')
+    >>> depth_of("layers.1.blocks.0.mlp.0.weight", "stages"), depth_of("layers.1.downsample.norm", "stages")
+    ('layers.1.blocks.0', 'layers.1.downsample')
     """
     inside = r"(?:\.(?:blocks|layers)\.\d+|\.\w+)" if layout == "stages" else ""
     found = re.match(rf"[a-z_.]+?\.\d+{inside}", parameter)

@@ -1,4 +1,4 @@
-"""Vision models of transformers: ``huggingface:facebook/dinov2-base@REVISION``, or a folder that save_pretrained made."""
+"""Vision models of transformers: ``huggingface:facebook/dinov2-base@REVISION``, or a folder in its format."""
 
 import json
 from collections.abc import Sequence
@@ -67,7 +67,8 @@ class HuggingFaceClassifier(HuggingFaceBackbone):
 
     def classify(self, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch classes"]:
         """The model's own logits."""
-        return tower_of.run(self.tower, self.kind, images, self.model).logits
+        logits: Tensor = tower_of.run(self.tower, self.kind, images, self.model).logits
+        return logits
 
 
 class HuggingFaceTextBackbone(HuggingFaceBackbone):

@@ -42,7 +42,7 @@ def _plain(processor: Any) -> Preprocess:
 
 
 def _convnext(processor: Any) -> Preprocess:
-    """Below 384 pixels the shorter side is resized to size / crop_pct and the centre cut; above, the whole is squashed."""
+    """Below 384 pixels the shorter side becomes size / crop_pct and the centre is cut; above, the whole is squashed."""
     side = _sides(processor.size)["shortest_edge"]
     if side >= 384:
         return _build(processor, (side, side), side, "squash")

@@ -30,13 +30,15 @@ def run(tower: nn.Module, kind: Kind, images: Images, whole: nn.Module | None = 
 def pooled(tower: nn.Module, kind: Kind, images: Images) -> Float[Tensor, "batch dim"]:
     """One vector an image, by the kind's rule; before any projection."""
     output = run(tower, kind, images)
+    states: Tensor = output.last_hidden_state
     if kind.pooled == "map":
-        return output.last_hidden_state.mean((2, 3))
+        return states.mean((2, 3))
     if kind.pooled == "cls":
-        return output.last_hidden_state[:, 0]
+        return states[:, 0]
     if kind.pooled == "mean" or output.pooler_output is None:
-        return _patches(output.last_hidden_state, tower, images).mean(1)
-    return output.pooler_output.flatten(1)
+        return _patches(states, tower, images).mean(1)
+    vectors: Tensor = output.pooler_output
+    return vectors.flatten(1)
 
 
 def maps(tower: nn.Module, kind: Kind, images: Images) -> dict[int, Map]:

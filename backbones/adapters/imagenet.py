@@ -25,7 +25,7 @@ def wordnet_ids_of(names: Sequence[str]) -> tuple[str, ...]:
     >>> wordnet_ids_of(["cat", "dog"])
     ('cat', 'dog')
     """
-    known = ImageNetInfo("imagenet-1k").label_descriptions()  # type: ignore[no-untyped-call]
+    known = ImageNetInfo("imagenet-1k").label_descriptions()
     differing = sum(_first_word(one) != _first_word(other) for one, other in zip(names, known, strict=False))
     return wordnet_ids(1000) if len(names) == 1000 and differing <= SPELT_OTHERWISE else tuple(names)
 
