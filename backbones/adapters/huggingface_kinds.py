@@ -25,7 +25,7 @@ class Kind:
     ``projection`` and ``text`` are of models with a text tower: what follows pooling, and how the tokenizer pads.
     ``classifier`` is the class with a head. ``unused`` are parts that take no part in an image's features and are taken
     out; ``optional`` are taken out where the checkpoint has none; ``other_heads`` are weights of a checkpoint, beside
-    the trunk, that are not read. ``inputs`` is how images are handed over; ``one_size`` says there is but one image size.
+    the trunk, that are not read. ``inputs`` is how images are handed over, ``one_size`` that there is but one size.
     """
 
     model: str
@@ -234,20 +234,10 @@ KINDS: Mapping[str, Kind] = {
 """By the configuration's ``model_type``, or by the class named in its ``architectures`` where that decides."""
 
 SETTINGS_OF_NO_WEIGHT = frozenset(
-    [
-        "_name_or_path",
-        "transformers_version",
-        "architectures",
-        "dtype",
-        "torch_dtype",
-        "id2label",
-        "label2id",
-        "problem_type",
-        "mask_ratio",
-        "output_hidden_states",
-        "output_attentions",
-        "return_dict",
-    ]
+    {
+        *("_name_or_path", "transformers_version", "architectures", "dtype", "torch_dtype", "problem_type"),
+        *("id2label", "label2id", "mask_ratio", "output_hidden_states", "output_attentions", "return_dict"),
+    }
 )
 """Entries of a configuration that do not change what the weights compute; the rest is part of a backbone's identity."""
 

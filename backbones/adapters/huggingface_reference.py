@@ -82,10 +82,10 @@ def _maps(model: Any, kind: Kind, images: Tensor) -> Mapping[int, Tensor]:
         states = trunk.encoder(
             *trunk.embeddings(images), output_hidden_states=True, output_hidden_states_before_downsampling=True
         ).reshaped_hidden_states
-        return deepest_by_stride(states, size)
+        return deepest_by_stride(iter(states), size)
     if kind.layout == "stages":
         states = model(images, output_hidden_states=True).hidden_states
-        return deepest_by_stride([each for each in states if each.ndim == 4], size)
+        return deepest_by_stride((each for each in states if each.ndim == 4), size)
     tower = model.vision_model if kind.tower == "vision_model" else model
     tokens = _forward(tower, kind, images).last_hidden_state
     stride = _patch_size(model.config)

@@ -45,7 +45,7 @@ def maps(tower: nn.Module, kind: Kind, images: Images) -> dict[int, Map]:
     """The last map of every stride among the stages, or the tower's output tokens as the one map."""
     size = (images.shape[-2], images.shape[-1])
     if kind.layout == "stages":
-        return deepest_by_stride(_stage_maps(tower, kind, images), size)
+        return deepest_by_stride(iter(_stage_maps(tower, kind, images)), size)
     output, stride = run(tower, kind, images).last_hidden_state, patch_size(tower)
     found = output if output.ndim == 4 else tokens_to_map(output, _grid(tower, images))
     return {stride: fit_to_stride(found, stride, size)}
