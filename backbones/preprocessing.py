@@ -21,6 +21,8 @@ MEAN_TOLERANCE = 0.5
 """Largest mean difference of the fast path from PIL, in grey levels (of 255), before normalisation."""
 LARGEST_TOLERANCE = 3
 """Largest difference at any one pixel, likewise. Measured: 1 (bilinear), 2 (bicubic); on noise, squashed, up to 18."""
+CENTRED = ("center", "center_floor")
+"""Ways to fit that resize the shorter side: a long strip would become huge."""
 LONGEST_ASPECT = 20
 """A longer strip is first cut to this aspect about its centre: a 1 x 5000 image would be resized to 256 x 1,280,000."""
 
@@ -39,16 +41,12 @@ def reference_transform(preprocess: Preprocess) -> Callable[[Image.Image], Float
 
 def fast_transform(preprocess: Preprocess) -> Fit:
     """Antialiased 8-bit resize of the tensor, then the crop; :func:`normalise` does the rest once a batch."""
-    height, width = preprocess.size
 
     def fit(image: UInt8[Tensor, "3 height width"]) -> UInt8[Tensor, "3 out_height out_width"]:
-        if preprocess.crop == "center":
+        if preprocess.crop in CENTRED:
             image = v2.functional.center_crop(image, _trimmed(*image.shape[-2:]))
         resized = _resize(image, _resized(image.shape[-2:], preprocess), preprocess)
-        if preprocess.crop == "pad":
-            padded: Tensor = _padded(resized, preprocess)
-            return padded
-        cropped: Tensor = v2.functional.center_crop(resized, [height, width])
+        cropped: Tensor = _cropped(resized, preprocess)
         return cropped
 
     return fit
@@ -95,24 +93,26 @@ def normalise(
 
 def _fit_pil(preprocess: Preprocess) -> Callable[[Image.Image], Image.Image]:
     interpolation = InterpolationMode(preprocess.interpolation)
-    crop = v2.CenterCrop(list(preprocess.size))
 
     def fit(image: Image.Image) -> Image.Image:
-        if preprocess.crop == "center":
+        if preprocess.crop in CENTRED:
             image = v2.functional.center_crop(image, _trimmed(image.height, image.width))
         size = _resized((image.height, image.width), preprocess)
-        resized = v2.functional.resize(image, list(size), interpolation)
-        fitted: Image.Image = _padded(resized, preprocess) if preprocess.crop == "pad" else crop(resized)
+        fitted: Image.Image = _cropped(v2.functional.resize(image, list(size), interpolation), preprocess)
         return fitted
 
     return fit
 
 
-def _padded(image: Any, preprocess: Preprocess) -> Any:
-    """Fill up ``size`` below and on the right of a PIL image or a tensor."""
-    height, width = v2.functional.get_size(image)
-    missing = [0, 0, preprocess.size[1] - width, preprocess.size[0] - height]
-    return v2.functional.pad(image, missing, fill=[round(255 * channel) for channel in preprocess.mean])
+def _cropped(image: Any, preprocess: Preprocess) -> Any:
+    """Cut ``size`` out of the middle of a PIL image or a tensor, or fill it up below and on the right."""
+    (height, width), found = preprocess.size, v2.functional.get_size(image)
+    if preprocess.crop == "pad":
+        fill = [round(255 * channel) for channel in preprocess.mean]
+        return v2.functional.pad(image, [0, 0, width - found[1], height - found[0]], fill=fill)
+    if preprocess.crop == "center_floor":
+        return v2.functional.crop(image, (found[0] - height) // 2, (found[1] - width) // 2, height, width)
+    return v2.functional.center_crop(image, [height, width])
 
 
 def _trimmed(height: int, width: int) -> list[int]:

@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -19,19 +20,20 @@ from backbones.adapters.huggingface_tower import layers as tower_layers
 def trained(repository: Repository) -> tuple[nn.Module, Kind]:
     """The model with the repository's weights. Raises ``ValueError`` listing whatever does not fit."""
     kind, library = repository.kind, _class_of(repository)
+    config = _configuration(repository, library)
     with _quiet():
         try:
             model, information = library.from_pretrained(
                 str(repository.folder),
-                config=_configuration(repository, library),
+                config=config,
                 dtype=torch.float32,
                 use_safetensors=repository.safetensors,
                 weights_only=True,
                 local_files_only=True,
                 output_loading_info=True,
-                attn_implementation=_attention(library),
+                attn_implementation=_attention(library, config),
             )
-        except (OSError, RuntimeError, ValueError, SafetensorError) as error:
+        except (OSError, RuntimeError, ValueError, SafetensorError, UnpicklingError) as error:
             raise ValueError(
                 f"{repository.name}: its weights cannot be read ({' '.join(str(error).split())[:200]}); "
                 f"if {repository.folder} is a download, delete it and fetch it again"
@@ -43,11 +45,12 @@ def trained(repository: Repository) -> tuple[nn.Module, Kind]:
 def untrained(repository: Repository) -> tuple[nn.Module, Kind]:
     """The same model, weights as the library initialises them from torch's generator."""
     library = _class_of(repository)
+    config = _configuration(repository, library)
     with _quiet():
-        model = library._from_config(
-            _configuration(repository, library), dtype=torch.float32, attn_implementation=_attention(library)
-        )
-    return _trimmed(repository, model, repository.kind, ())
+        model = library._from_config(config, dtype=torch.float32, attn_implementation=_attention(library, config))
+    kind = repository.kind
+    absent = () if repository.architecture in (kind.model, kind.classifier) else kind.optional
+    return _trimmed(repository, model, kind, absent)
 
 
 def tower_path(model: nn.Module, kind: Kind) -> str:
@@ -81,9 +84,10 @@ def _configuration(repository: Repository, library: Any) -> Any:
     return config
 
 
-def _attention(library: Any) -> str:
+def _attention(library: Any, config: Any) -> str:
     """Stated, so that a configuration cannot name code on the hub as its attention."""
-    return "sdpa" if library._supports_sdpa else "eager"
+    nested = getattr(config, "backbone_config", None)  # its trunk, which may not know the faster one, is built anew
+    return "sdpa" if library._supports_sdpa and nested is None else "eager"
 
 
 def _check(repository: Repository, model: nn.Module, information: Any) -> tuple[str, ...]:
@@ -150,7 +154,9 @@ def _tower_alone(repository: Repository, model: nn.Module, kind: Kind) -> tuple[
     if inner is None or not (inner.layout == "stages" or inner.method in ("DINOv2", "BEiT")):
         raise ValueError(f"{repository.name}: BoB does not know {name} as the trunk of a depth model")
     named = getattr(backbone, inner.model.removesuffix("Model").lower(), backbone)
-    twin = getattr(transformers, inner.model)._from_config(backbone.config, attn_implementation=_attention(type(named)))
+    twin = getattr(transformers, inner.model)._from_config(
+        backbone.config, attn_implementation=_attention(type(named), None)
+    )
     own, given = twin.state_dict(), named.state_dict()
     for part in {name.split(".")[0] for name in own.keys() - given.keys()}:
         setattr(twin, part, None if part == "pooler" else nn.Identity())

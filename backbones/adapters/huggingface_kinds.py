@@ -235,8 +235,16 @@ KINDS: Mapping[str, Kind] = {
 
 SETTINGS_OF_NO_WEIGHT = frozenset(
     {
-        *("_name_or_path", "transformers_version", "architectures", "dtype", "torch_dtype", "problem_type"),
-        *("id2label", "label2id", "mask_ratio", "output_hidden_states", "output_attentions", "return_dict"),
+        *("_name_or_path", "transformers_version", "architectures", "auto_map", "dtype", "torch_dtype"),
+        *(
+            "problem_type",
+            "id2label",
+            "label2id",
+            "mask_ratio",
+            "output_hidden_states",
+            "output_attentions",
+            "return_dict",
+        ),
     }
 )
 """Entries of a configuration that do not change what the weights compute; the rest is part of a backbone's identity."""

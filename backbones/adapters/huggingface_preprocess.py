@@ -33,7 +33,7 @@ def _plain(processor: Any) -> Preprocess:
         side = size["shortest_edge"]
         target = (crop["height"], crop["width"]) if crop else (side, side)
         _refuse(max(target) > side, f"cuts {target} from images whose shorter side is {side}")
-        return _build(processor, target, side, "center")
+        return _build(processor, target, side, "center_floor")
     if not {"height", "width"} <= size.keys():
         raise ValueError(f"resizes to {size}, which BoB does not do")
     target = (size["height"], size["width"])
@@ -46,7 +46,7 @@ def _convnext(processor: Any) -> Preprocess:
     side = _sides(processor.size)["shortest_edge"]
     if side >= 384:
         return _build(processor, (side, side), side, "squash")
-    return _build(processor, (side, side), int(side / processor.crop_pct), "center")
+    return _build(processor, (side, side), int(side / processor.crop_pct), "center_floor")
 
 
 def _segment_anything(processor: Any) -> Preprocess:

@@ -29,10 +29,9 @@ def reference(reference: str, places: Places) -> Reference:
     """An instance of its own, read by the library alone."""
     repository = open_repository(reference, places)
     kind, processor = repository.kind, processor_of(repository)
-    model = getattr(transformers, kind.model).from_pretrained(
-        str(repository.folder), dtype=torch.float32, local_files_only=True
-    )
-    model.eval()
+    library = getattr(transformers, repository.architecture, getattr(transformers, kind.model))
+    whole = library.from_pretrained(str(repository.folder), dtype=torch.float32, local_files_only=True).eval()
+    model = whole if repository.architecture == kind.model else whole.base_model
     return Reference(
         partial(_transform, processor, preprocess_of(processor, repository.name)),
         partial(_embed, model, kind),
@@ -70,26 +69,36 @@ def _embed(model: Any, kind: Kind, images: Tensor) -> Tensor:
     elif getattr(output, "pooler_output", None) is not None and kind.pooled == "pooler":
         vectors = output.pooler_output.flatten(1)
     else:
-        vectors = states[:, int(kind.has_cls) :].mean(1)
+        vectors = states[:, int(kind.has_cls and not _is_swin(_trunk(model))) :].mean(1)
     return vectors
 
 
 def _maps(model: Any, kind: Kind, images: Tensor) -> Mapping[int, Tensor]:
     """The library's hidden states: the stages' before they are downsampled, or the output tokens as a map."""
     size = (images.shape[-2], images.shape[-1])
-    trunk = getattr(model, "backbone", None) or model
-    if trunk.config.model_type in ("swin", "swinv2"):
+    trunk = _trunk(model)
+    if _is_swin(trunk):
         states = trunk.encoder(
             *trunk.embeddings(images), output_hidden_states=True, output_hidden_states_before_downsampling=True
         ).reshaped_hidden_states
         return deepest_by_stride(iter(states), size)
     if kind.layout == "stages":
         states = model(images, output_hidden_states=True).hidden_states
-        return deepest_by_stride((each for each in states if each.ndim == 4), size)
+        stages = [each for each in states if each.ndim == 4 and each.shape[-2:] != images.shape[-2:]]
+        return deepest_by_stride(iter(stages), size)
     tower = model.vision_model if kind.tower == "vision_model" else model
     tokens = _forward(tower, kind, images).last_hidden_state
     stride = _patch_size(model.config)
     return {stride: tokens if tokens.ndim == 4 else tokens_to_map(tokens, (size[0] // stride, size[1] // stride))}
+
+
+def _trunk(model: Any) -> Any:
+    """A depth model may hold its trunk as a backbone."""
+    return getattr(model, "backbone", None) or model
+
+
+def _is_swin(trunk: Any) -> bool:
+    return trunk.config.model_type in ("swin", "swinv2")
 
 
 def _forward(model: Any, kind: Kind, images: Tensor) -> Any:
@@ -109,7 +118,9 @@ def _arguments(kind: Kind, tower: Any, images: Tensor) -> dict[str, Any]:
     """The arguments of the library's forward pass; those of MAE ask for every patch, in its own order."""
     rows, columns = (side // _patch_size(tower.config) if kind.layout == "tokens" else 0 for side in images.shape[-2:])
     if kind.inputs == "patches":
-        patches = [convert_image_to_patches(image.numpy(), _patch_size(tower.config)) for image in images]
+        side = _patch_size(tower.config)
+        whole = images[:, :, : rows * side, : columns * side].numpy()
+        patches = [convert_image_to_patches(image, side) for image in whole]
         return {
             "pixel_values": torch.stack([torch.from_numpy(each) for each in patches]),
             "pixel_attention_mask": torch.ones(len(images), rows * columns, dtype=torch.int32),
