@@ -56,7 +56,7 @@ class Preprocess:
     Of an odd margin torchvision rounds one half to even; ``crop="center_floor"`` always down, as transformers does.
     ``crop="squash"``: the whole image is resized to ``size``, its aspect ratio lost; ``resize`` is not used.
     ``crop="pad"``: the longer side becomes ``resize`` pixels, the rest of ``size`` (below, right) is filled with the
-    mean colour to the nearest grey level, which normalises to zero within half a level.
+    mean colour to the nearest grey level, and exactly that colour normalises to zero.
     Resizing is antialiased.
     """
 

@@ -32,9 +32,10 @@ def reference_transform(preprocess: Preprocess) -> Callable[[Image.Image], Float
     fit = _fit_pil(preprocess)
 
     def transform(image: Image.Image) -> Float[Tensor, "3 height width"]:
-        scaled = v2.functional.pil_to_tensor(fit(image)).contiguous().to(torch.float32).div(255)
+        fitted = v2.functional.pil_to_tensor(fit(image)).contiguous()
+        scaled = fitted.to(torch.float32).div(255)
         normalised: Tensor = v2.functional.normalize(scaled, list(preprocess.mean), list(preprocess.std))
-        return normalised
+        return _blanked(normalised, fitted, preprocess)
 
     return transform
 
@@ -88,7 +89,21 @@ def normalise(
         torch.tensor(values, dtype=torch.float32, device=images.device).view(3, 1, 1)
         for values in (preprocess.mean, preprocess.std)
     )
-    return torch.addcmul(-mean / std, images.to(torch.float32), 1 / (255 * std))
+    normalised = torch.addcmul(-mean / std, images.to(torch.float32), 1 / (255 * std))
+    return _blanked(normalised, images, preprocess)
+
+
+def _fill(preprocess: Preprocess) -> list[int]:
+    """The mean colour to the nearest grey level."""
+    return [round(255 * channel) for channel in preprocess.mean]
+
+
+def _blanked(normalised: Tensor, images: Tensor, preprocess: Preprocess) -> Tensor:
+    """Padding is zero, as Segment Anything has it. A pixel of the image in just that colour moves by half a level."""
+    if preprocess.crop != "pad":
+        return normalised
+    fill = torch.tensor(_fill(preprocess), dtype=torch.uint8, device=images.device).view(3, 1, 1)
+    return normalised.masked_fill_((images == fill).all(-3, keepdim=True), 0.0)
 
 
 def _fit_pil(preprocess: Preprocess) -> Callable[[Image.Image], Image.Image]:
@@ -108,8 +123,7 @@ def _cropped(image: Any, preprocess: Preprocess) -> Any:
     """Cut ``size`` out of the middle of a PIL image or a tensor, or fill it up below and on the right."""
     (height, width), found = preprocess.size, v2.functional.get_size(image)
     if preprocess.crop == "pad":
-        fill = [round(255 * channel) for channel in preprocess.mean]
-        return v2.functional.pad(image, [0, 0, width - found[1], height - found[0]], fill=fill)
+        return v2.functional.pad(image, [0, 0, width - found[1], height - found[0]], fill=_fill(preprocess))
     if preprocess.crop == "center_floor":
         return v2.functional.crop(image, (found[0] - height) // 2, (found[1] - width) // 2, height, width)
     return v2.functional.center_crop(image, [height, width])

@@ -33,7 +33,9 @@ def trained(repository: Repository) -> tuple[nn.Module, Kind]:
                 output_loading_info=True,
                 attn_implementation=_attention(library, config),
             )
-        except (OSError, RuntimeError, ValueError, SafetensorError, UnpicklingError) as error:
+        except UnpicklingError:
+            raise ValueError(f"{repository.name}: its pickle cannot be read: it holds more than tensors") from None
+        except (OSError, RuntimeError, ValueError, SafetensorError) as error:
             raise ValueError(
                 f"{repository.name}: its weights cannot be read ({' '.join(str(error).split())[:200]}); "
                 f"if {repository.folder} is a download, delete it and fetch it again"

@@ -21,8 +21,10 @@ from backbones.base import Preprocess
 from backbones.places import Places
 from backbones.reference import Reference
 
-TOLERANCES: Mapping[str, float] = {"DINOv3ViTImageProcessor": 2e-2, "SamImageProcessor": 2e-2}
-"""DINOv3's processor resizes numbers, not grey levels; Segment Anything's fills up with zeros, not a grey level."""
+TOLERANCES: Mapping[str, float] = {"DINOv3ViTImageProcessor": 0.15}
+"""The library scales DINOv3's images before it resizes them, its authors (as we) after, to whole grey levels.
+
+Measured on tiny random models and on noise: up to 0.04 in ``embed``, 0.10 in maps; with the same input 0."""
 
 
 def reference(reference: str, places: Places) -> Reference:

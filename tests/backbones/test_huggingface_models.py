@@ -349,7 +349,6 @@ def test_random_twin_needs_no_weights(name: str, folders: Callable[[str], Path],
     twin, other = (load(f"random:huggingface:{tmp_path}{seed}") for seed in ("", "@1"))
     assert torch.equal(torch.rand(3), expected)
     assert twin.card.weights_sha256 != other.card.weights_sha256
-    assert twin.card.weights_sha256 != other.card.weights_sha256
     assert (twin.card.family, twin.card.pretraining_method) == ("random", "none")
     assert twin.card.parameters == load(f"huggingface:{folders(name)}").card.parameters
     assert freeze(twin).embed(images(twin)).isfinite().all()
@@ -432,6 +431,20 @@ def test_swin_says_the_least_size(loaded: Callable[[str], Backbone]) -> None:
         loaded("swin").embed(torch.zeros(1, 3, 24, 32))
 
 
+@pytest.mark.parametrize("name", ["swin", "swinv2"])
+def test_swin_does_not_remember_the_last_size(name: str, folders: Callable[[str], Path]) -> None:
+    """The library's windows shrink, and stop shifting, for good at the first image that is no larger than they are."""
+    backbone = freeze(load(f"huggingface:{folders(name)}"))
+    large, small = images(backbone, 1, (160, 96)), images(backbone, 1, (32, 32))
+    before = backbone.embed(large)
+    backbone.embed(small)
+    assert torch.equal(backbone.embed(large), before)
+    if name == "swin":  # the fault is still the library's own; without it nothing of ours is needed
+        model: Any = backbone.model
+        model(small)
+        assert not torch.equal(model(large).pooler_output, before)
+
+
 def picture(kind: str, width: int, height: int) -> Image.Image:
     random = np.random.default_rng(0)
     noise = random.integers(0, 256, (height, width, 3) if kind == "noise" else (7, 5, 3), dtype=np.uint8)
@@ -440,8 +453,8 @@ def picture(kind: str, width: int, height: int) -> Image.Image:
 
 SIZES = [(64, 64), (97, 97), (500, 375), (375, 501), (40, 31), (227, 256), (333, 90)]
 PROCESSORS = ["dinov2", "vit", "siglip", "clip", "beit", "convnext", "dpt", "aimv2", "sam", "dinov3_vit"]
-FLOATING = {"dinov3_vit": 1.01 / 255 / 0.224, "sam": 0.51 / 255 / 0.224}
-"""Largest difference: DINOv3's processor does not round to grey levels, ours does; SAM's fills up with zeros."""
+FLOATING = {"dinov3_vit": 1.01 / 255 / 0.224}
+"""Largest difference: a grey level, since DINOv3's processor does not round to them while it resizes, and ours does."""
 
 
 @pytest.mark.parametrize("name", PROCESSORS)
