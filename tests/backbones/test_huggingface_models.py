@@ -590,6 +590,7 @@ def only_pickle(folder: Path) -> None:
         (configured(model_type="dinov9", architectures=["Mine"], auto_map={"AutoModel": "mine.Mine"}), "dinov9"),
         (configured(architectures=["Mine"], auto_map={"AutoModel": "mine.Mine"}), "wants to run code of its own"),
         (configured(quantization_config={"quant_method": "bitsandbytes"}), "quantised"),
+        (configured(model_type="dpt", is_hybrid=True), "hybrid"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(
