@@ -71,7 +71,7 @@ def open_repository(reference: str, places: Places, weights: bool = True) -> Rep
         raise ValueError(f"{reference}: its weights are quantised; use the repository of the plain weights")
     if config.get("is_hybrid"):
         raise ValueError(
-            f"{reference}: a DPT with convolutions before its transformer (hybrid), which BoB does not read"
+            f"{reference}: a hybrid DPT (convolutions before its transformer), which BoB does not read"
         )
     safetensors = any(folder.glob("model*.safetensors"))
     if weights and not safetensors:
