@@ -70,9 +70,7 @@ def open_repository(reference: str, places: Places, weights: bool = True) -> Rep
     if "quantization_config" in config:
         raise ValueError(f"{reference}: its weights are quantised; use the repository of the plain weights")
     if config.get("is_hybrid"):
-        raise ValueError(
-            f"{reference}: a hybrid DPT (convolutions before its transformer), which BoB does not read"
-        )
+        raise ValueError(f"{reference}: a hybrid DPT (convolutions before its transformer), which BoB does not read")
     safetensors = any(folder.glob("model*.safetensors"))
     if weights and not safetensors:
         _refuse_pickles(reference, folder, places.trust)
