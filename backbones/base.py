@@ -24,6 +24,7 @@ BASELINES: frozenset[Family] = frozenset({"random", "pixels"})
 """Families that are no candidates but floors: a backbone that does not beat them has learnt nothing useful."""
 
 Interpolation = Literal["nearest", "bilinear", "bicubic"]
+Crop = Literal["center", "center_floor", "squash", "pad"]
 
 
 @dataclass(frozen=True)
@@ -52,13 +53,16 @@ class Preprocess:
 
     In order: resize, crop, scale to [0, 1], subtract ``mean``, divide by ``std`` (both RGB, in [0, 1] units).
     ``crop="center"``: the shorter side becomes ``resize`` pixels, then the central ``size`` (height, width) is cut.
+    Of an odd margin torchvision rounds one half to even; ``crop="center_floor"`` always down, as transformers does.
     ``crop="squash"``: the whole image is resized to ``size``, its aspect ratio lost; ``resize`` is not used.
+    ``crop="pad"``: the longer side becomes ``resize`` pixels, the rest of ``size`` (below, right) is filled with the
+    mean colour to the nearest grey level, and exactly that colour normalises to zero.
     Resizing is antialiased.
     """
 
     size: tuple[int, int]
     resize: int
-    crop: Literal["center", "squash"]
+    crop: Crop
     interpolation: Interpolation
     mean: tuple[float, float, float]
     std: tuple[float, float, float]

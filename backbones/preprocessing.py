@@ -1,7 +1,7 @@
 """From decoded RGB to the backbone's input: the library's own way on PIL images, and a faster way held against it."""
 
 from collections.abc import Callable, Iterable
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float, Num, UInt8
@@ -21,6 +21,8 @@ MEAN_TOLERANCE = 0.5
 """Largest mean difference of the fast path from PIL, in grey levels (of 255), before normalisation."""
 LARGEST_TOLERANCE = 3
 """Largest difference at any one pixel, likewise. Measured: 1 (bilinear), 2 (bicubic); on noise, squashed, up to 18."""
+CENTRED = ("center", "center_floor")
+"""Ways to fit that resize the shorter side: a long strip would become huge."""
 LONGEST_ASPECT = 20
 """A longer strip is first cut to this aspect about its centre: a 1 x 5000 image would be resized to 256 x 1,280,000."""
 
@@ -30,22 +32,22 @@ def reference_transform(preprocess: Preprocess) -> Callable[[Image.Image], Float
     fit = _fit_pil(preprocess)
 
     def transform(image: Image.Image) -> Float[Tensor, "3 height width"]:
-        scaled = v2.functional.pil_to_tensor(fit(image)).contiguous().to(torch.float32).div(255)
+        fitted = v2.functional.pil_to_tensor(fit(image)).contiguous()
+        scaled = fitted.to(torch.float32).div(255)
         normalised: Tensor = v2.functional.normalize(scaled, list(preprocess.mean), list(preprocess.std))
-        return normalised
+        return _blanked(normalised, fitted, preprocess)
 
     return transform
 
 
 def fast_transform(preprocess: Preprocess) -> Fit:
     """Antialiased 8-bit resize of the tensor, then the crop; :func:`normalise` does the rest once a batch."""
-    height, width = preprocess.size
 
     def fit(image: UInt8[Tensor, "3 height width"]) -> UInt8[Tensor, "3 out_height out_width"]:
-        if preprocess.crop == "center":
+        if preprocess.crop in CENTRED:
             image = v2.functional.center_crop(image, _trimmed(*image.shape[-2:]))
         resized = _resize(image, _resized(image.shape[-2:], preprocess), preprocess)
-        cropped: Tensor = v2.functional.center_crop(resized, [height, width])
+        cropped: Tensor = _cropped(resized, preprocess)
         return cropped
 
     return fit
@@ -95,21 +97,43 @@ def normalise(
         lines.mul_(factor.repeat(width)).add_(shift.repeat(width))
     else:
         scaled.mul_(factor.view(3, 1, 1)).add_(shift.view(3, 1, 1))
-    return scaled
+    return _blanked(scaled, images, preprocess)
+
+
+def _fill(preprocess: Preprocess) -> list[int]:
+    """The mean colour to the nearest grey level."""
+    return [round(255 * channel) for channel in preprocess.mean]
+
+
+def _blanked(normalised: Tensor, images: Tensor, preprocess: Preprocess) -> Tensor:
+    """Padding is zero, as Segment Anything has it. A pixel of the image in just that colour moves by half a level."""
+    if preprocess.crop != "pad":
+        return normalised
+    fill = torch.tensor(_fill(preprocess), dtype=torch.uint8, device=images.device).view(3, 1, 1)
+    return normalised.masked_fill_((images == fill).all(-3, keepdim=True), 0.0)
 
 
 def _fit_pil(preprocess: Preprocess) -> Callable[[Image.Image], Image.Image]:
-    size = [preprocess.resize] if preprocess.crop == "center" else list(preprocess.size)
-    resize = v2.Resize(size, InterpolationMode(preprocess.interpolation), antialias=True)
-    crop = v2.CenterCrop(list(preprocess.size))
+    interpolation = InterpolationMode(preprocess.interpolation)
 
     def fit(image: Image.Image) -> Image.Image:
-        if preprocess.crop == "center":
+        if preprocess.crop in CENTRED:
             image = v2.functional.center_crop(image, _trimmed(image.height, image.width))
-        fitted: Image.Image = crop(resize(image))
+        size = _resized((image.height, image.width), preprocess)
+        fitted: Image.Image = _cropped(v2.functional.resize(image, list(size), interpolation), preprocess)
         return fitted
 
     return fit
+
+
+def _cropped(image: Any, preprocess: Preprocess) -> Any:
+    """Cut ``size`` out of the middle of a PIL image or a tensor, or fill it up below and on the right."""
+    (height, width), found = preprocess.size, v2.functional.get_size(image)
+    if preprocess.crop == "pad":
+        return v2.functional.pad(image, [0, 0, width - found[1], height - found[0]], fill=_fill(preprocess))
+    if preprocess.crop == "center_floor":
+        return v2.functional.crop(image, (found[0] - height) // 2, (found[1] - width) // 2, height, width)
+    return v2.functional.center_crop(image, [height, width])
 
 
 def _trimmed(height: int, width: int) -> list[int]:
@@ -117,10 +141,13 @@ def _trimmed(height: int, width: int) -> list[int]:
 
 
 def _resized(shape: tuple[int, ...] | torch.Size, preprocess: Preprocess) -> tuple[int, int]:
-    """(height, width) after resizing; the longer side is rounded down, as torchvision does."""
+    """(height, width) after resizing. Torchvision rounds down, Segment Anything (padding) to the nearest."""
     if preprocess.crop == "squash":
         return preprocess.size
     height, width = shape
+    if preprocess.crop == "pad":
+        scale = preprocess.resize / max(height, width)
+        return max(1, int(height * scale + 0.5)), max(1, int(width * scale + 0.5))
     if height <= width:
         return preprocess.resize, int(preprocess.resize * width / height)
     return int(preprocess.resize * height / width), preprocess.resize

@@ -4,14 +4,14 @@ import hashlib
 import json
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import torch
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor, nn
 
 from backbones.adapters.library import LIBRARIES, Library
-from backbones.base import Backbone, Card, Classifier, Family, Interpolation, Preprocess
+from backbones.base import Backbone, Card, Classifier, Crop, Family, Interpolation, Preprocess
 from backbones.places import Places
 from backbones.plugins import unknown
 from backbones.strict_yaml import read_yaml
@@ -54,7 +54,7 @@ class PreprocessFields(_Strict):
 
     size: Positive | tuple[Positive, Positive]
     resize: Positive | None = None
-    crop: Literal["center", "squash"] = "center"
+    crop: Crop = "center"
     interpolation: Interpolation
     mean: tuple[float, float, float]
     std: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]]

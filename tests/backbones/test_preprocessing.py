@@ -83,9 +83,9 @@ def test_reference_is_torchvisions(size, weights):
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
-@pytest.mark.parametrize("crop", ["center", "squash"])
+@pytest.mark.parametrize("crop", ["center", "center_floor", "squash", "pad"])
 def test_fast_is_within_the_stated_tolerance_on_photographs(size, interpolation, crop):
-    preprocess = Preprocess((112, 112), 128, crop, interpolation, MEAN, STD)
+    preprocess = Preprocess((112, 112), 112 if crop == "pad" else 128, crop, interpolation, MEAN, STD)
     image = tensor(photograph(*size))
     difference = (fast_transform(preprocess)(image).int() - pil_transform(preprocess)(image).int()).abs()
     assert difference.float().mean() <= MEAN_TOLERANCE
@@ -127,3 +127,25 @@ def test_normalise_is_the_three_steps_in_either_layout(layout, shape):
     assert (found - expected).abs().max() < 1e-6
     assert found.is_contiguous(memory_format=layout)
     assert torch.equal(batch, before)
+
+
+@pytest.mark.parametrize("path", ["fast", "pil"])
+def test_centres_differ_only_where_half_a_margin_is_rounded(path):
+    """A margin of 5: torchvision leaves 2 before, as transformers does; of 7: 4 and 3."""
+    columns = torch.arange(64).to(torch.uint8).expand(3, 64, 64)
+    for side, theirs, floor in ((59, 2, 2), (57, 4, 3)):
+        for crop, first in (("center", theirs), ("center_floor", floor)):
+            fitted = fit_by(path, Preprocess((side, side), 64, crop, "bilinear", MEAN, STD))(columns)
+            assert fitted[0, 0].tolist() == list(range(first, first + side))
+
+
+@pytest.mark.parametrize("path", ["fast", "pil"])
+def test_padding_is_the_mean_colour_below_and_on_the_right(path):
+    """Segment Anything's rule by hand: 30 x 20 becomes 48 x 32 (20 * 48 / 30), the rest of 50 x 50 the mean."""
+    preprocess = Preprocess((50, 50), 48, "pad", "bilinear", MEAN, STD)
+    fitted = fit_by(path, preprocess)(torch.full((3, 20, 30), 200, dtype=torch.uint8))
+    assert (fitted[:, :32, :48] == 200).all()
+    outside = torch.cat([fitted[:, 32:].flatten(1), fitted[:, :, 48:].flatten(1)], 1)
+    assert outside.unique(dim=1).flatten().tolist() == [124, 116, 104]
+    assert (normalise(fitted[None], preprocess)[0, :, 32:] == 0).all()
+    assert (normalise(fitted[None], preprocess)[0, :, :32, :48] != 0).all()
