@@ -149,6 +149,7 @@ def _outdated(records: Sequence[Record]) -> dict[str, str]:
             now = asked.model_copy(
                 update={
                     "weights_sha256": model[record.cell.backbone].identity.weights_sha256,
+                    "preprocess": model[record.cell.backbone].identity.preprocess,
                     "precision": record.identity.precision,
                 }
             )

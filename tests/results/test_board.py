@@ -54,6 +54,17 @@ def test_failed_stale_and_superseded_are_told_and_in_no_average(make: Any) -> No
     assert "stale: c" in told
 
 
+def test_preprocessing_belongs_to_a_backbone_and_differs_between_them(make: Any) -> None:
+    def prepared(record: Any, size: int) -> Any:
+        return record.model_copy(update={"identity": record.identity.model_copy(update={"preprocess": {"size": size}})})
+
+    records = [prepared(make("a", 0.9), 224), prepared(make("b", 0.5), 64), prepared(make("a", 0.7, task="x"), 224)]
+    assert {entry.status for row in board(records).rows for entry in row.entries} == {"done", "missing"}
+    changed = prepared(make("a", 0.8, task="x", created="2026-01-02T00:00:00+00:00"), 256)
+    found = {row.backbone: row for row in board([*records, changed]).rows}
+    assert [entry.status for entry in found["a"].entries] == ["stale", "done"]
+
+
 def test_one_failed_seed_does_not_pass_for_a_whole_cell(make: Any) -> None:
     found = board([make("a", 0.9), make("a", failed=True, seed=1), make("b", 0.1)])
     assert [row.entries[0].status for row in found.rows if row.backbone == "a"] == ["failed"]
