@@ -3,10 +3,11 @@
 cells/KEY/record.json, outputs.parquet    what is done
 failures/KEY/TIME-PID.json                attempts that failed
 claims/KEY.lock                           held (flock) by the process that works on a cell
-writing/NAME/, NAME.lock                  on its way into cells/; the lock is held by the process that writes
+writing/NAME/                             on its way into cells/; its record file is locked by the process that writes
 quarantine/                               found damaged: kept to look at, never used
 """
 
+import fcntl
 import hashlib
 import os
 import re
@@ -17,7 +18,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from filelock import FileLock, Timeout
 from pydantic import ValidationError
@@ -55,9 +56,9 @@ class Store:
             return False
         try:
             (self.root / "cells").mkdir(parents=True, exist_ok=True)
-            with self._folder_to_write() as folder:
+            with self._begin() as (folder, file):
                 files = {} if outputs is None else {OUTPUTS: _write_table(folder / OUTPUTS, outputs)}
-                _write(folder / RECORD, record.model_copy(update={"files": files}).to_json().encode())
+                _write_to(file, record.model_copy(update={"files": files}).to_json().encode())
                 # The files are on disk; so must be their names, before the folder's own name says that they are whole.
                 _sync(folder)
                 os.rename(folder, target)
@@ -170,42 +171,28 @@ class Store:
         return None
 
     @contextmanager
-    def _folder_to_write(self) -> Iterator[Path]:
-        """A folder of one's own, gone at the end, with the lock beside it that says its writer lives.
+    def _begin(self) -> Iterator[tuple[Path, BinaryIO]]:
+        """A folder of one's own, gone at the end, and in it the record's file, locked: its writer lives.
 
         The kernel frees the lock of a process that dies. Process ids would not do: containers that share a store
         may share a host name too, and each counts its processes for itself.
         """
-        folder = self._writing / secrets.token_hex(16)
-        living = FileLock(f"{folder}.lock")
-        self._writing.mkdir(parents=True, exist_ok=True)
-        with self._beginning():
-            living.acquire()
-        try:
-            folder.mkdir()
-            yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-            Path(living.lock_file).unlink(missing_ok=True)
-            living.release()
-
-    def _beginning(self, timeout: float = -1) -> FileLock:
-        """Held while a lock in ``writing`` is made, so that nobody cleaning finds one made and not yet held."""
-        return FileLock(self.root / "writing.lock", timeout=timeout)
+        file = None
+        while file is None:
+            folder = self._writing / secrets.token_hex(16)
+            folder.mkdir(parents=True)
+            file = _locked_file(folder / RECORD)
+        with file:
+            try:
+                yield folder, file
+            finally:
+                shutil.rmtree(folder, ignore_errors=True)
 
     def _clean(self) -> None:
-        """Remove what processes that are gone were writing."""
-        if not _listing(self._writing):
-            return
-        with suppress(OSError), self._beginning(timeout=1):  # a store that is only read stays as it is
-            for name in {path.name.removesuffix(".lock") for path in _listing(self._writing)}:
-                self._clean_one(self._writing / name)
-
-    def _clean_one(self, folder: Path) -> None:
-        lock = Path(f"{folder}.lock")
-        with suppress(Timeout), FileLock(lock, timeout=0):  # else it is being written
-            shutil.rmtree(folder, ignore_errors=True)
-            lock.unlink(missing_ok=True)
+        """Remove what processes that are gone were writing. A store that can only be read stays as it is."""
+        for folder in _listing(self._writing):
+            with suppress(OSError):
+                _remove_unless_written(folder)
 
 
 def _checked(key: str) -> str:
@@ -215,11 +202,47 @@ def _checked(key: str) -> str:
     return key
 
 
+def _locked_file(path: Path) -> BinaryIO | None:
+    """A new file, locked; None where somebody cleaning came between its folder, the file and the lock."""
+    try:
+        file = path.open("xb")
+    except FileNotFoundError:
+        return None
+    if _lock(file) and path.exists():
+        return file
+    file.close()
+    return None
+
+
+def _lock(file: BinaryIO) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _remove_unless_written(folder: Path) -> None:
+    names = [path.name for path in _listing(folder)]
+    if not names:
+        folder.rmdir()  # a living writer that has only just made it makes another
+    elif RECORD not in names:  # writers begin with it, so this was half removed
+        shutil.rmtree(folder, ignore_errors=True)
+    else:
+        with (folder / RECORD).open("r+b") as file:  # not only to read: locks over NFS ask for that
+            if _lock(file):
+                shutil.rmtree(folder, ignore_errors=True)
+
+
 def _write(path: Path, data: bytes) -> FileFacts:
     with path.open("xb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
+        return _write_to(file, data)
+
+
+def _write_to(file: BinaryIO, data: bytes) -> FileFacts:
+    file.write(data)
+    file.flush()
+    os.fsync(file.fileno())
     return FileFacts(sha256=hashlib.sha256(data).hexdigest(), size=len(data))
 
 

@@ -2,13 +2,17 @@
 
 import hashlib
 import io
+import subprocess
+import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageOps
 
-from backbones.images import Images, UnreadableImage, decode, to_pil
+import backbones.images
+from backbones.images import Images, UnreadableImage, decode, to_pil, torchvision_decoder
 
 SCENE = (np.indices((48, 64)).sum(axis=0)[..., None] * np.array([1, 2, 3]) % 256).astype(np.uint8)
 
@@ -182,6 +186,59 @@ def test_other_kinds_cut_in_half_are_refused(kind):
 def test_the_reason_is_named(data, reason):
     with pytest.raises(UnreadableImage, match=reason):
         decode(data)
+
+
+@pytest.fixture(params=["absent", "raising", "other signature", "wrong"])
+def without_torchvisions_decoders(request, monkeypatch):
+    """A torchvision built without libjpeg and libpng, a broken one, and ones of another time."""
+
+    def raising(data, mode, apply_exif):
+        raise RuntimeError("no such operator")
+
+    def wrong(data, mode, apply_exif):
+        return torch.zeros(3, 8, 8, dtype=torch.uint8)
+
+    operators = {"raising": raising, "other signature": lambda data: data, "wrong": wrong}
+    found = operators.get(request.param)
+    image = SimpleNamespace(decode_jpeg=found, decode_png=found) if found else SimpleNamespace()
+    monkeypatch.setattr(torch, "ops", SimpleNamespace(image=image))
+    torchvision_decoder.cache_clear()
+    yield
+    torchvision_decoder.cache_clear()
+
+
+def test_torchvisions_decoders_are_there_and_silent():
+    """With warnings as errors, in a process that has decoded nothing yet."""
+    code = (
+        "import io, warnings\nfrom PIL import Image\nfrom backbones.images import decode, torchvision_decoder\n"
+        "warnings.simplefilter('error')\n"
+        "file = io.BytesIO()\nImage.new('RGB', (8, 8)).save(file, 'JPEG')\n"
+        "assert decode(file.getvalue()).shape == (3, 8, 8)\n"
+        "assert torchvision_decoder('jpeg') and torchvision_decoder('png')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr.decode()
+
+
+def test_pillow_takes_over(without_torchvisions_decoders):
+    for mode in ("RGB", "L"):
+        data = encoded(Image.fromarray(SCENE).convert(mode), "JPEG")
+        assert np.array_equal(pixels(data), by_pillow(data))
+    with pytest.raises(UnreadableImage):
+        decode(data[: len(data) // 2])
+    grey = np.arange(0, 65536, 16, dtype=np.int64).reshape(64, 64, 1)
+    expected = np.floor(grey / 257 + 0.5).astype(np.uint8)
+    assert np.array_equal(pixels(sixteen_bit_png(grey)), np.broadcast_to(expected, (64, 64, 3)))
+    with pytest.raises(UnreadableImage, match="PNG of 16 bits with colour"):
+        decode(sixteen_bit_png(grey.repeat(3, axis=2)))
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_pillow_and_torchvision_agree(mode, monkeypatch):
+    data = encoded(Image.fromarray(SCENE).convert(mode), "JPEG", quality=50)
+    with_operator = pixels(data)
+    monkeypatch.setattr(backbones.images, "torchvision_decoder", lambda kind: None)
+    assert np.array_equal(with_operator, pixels(data))
 
 
 def test_to_pil_is_the_inverse():

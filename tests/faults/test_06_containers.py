@@ -47,18 +47,19 @@ def child(work: Callable[[], bool]) -> int:
 
 def start_writer(folder: Path, record: Any, go_on: Path) -> int:
     """Another process that stops half-way through a commit until ``go_on`` exists."""
-    write = results.store._write
+    write = results.store._write_to
 
-    def half(path: Path, data: bytes) -> Any:
-        path.with_name("half").write_bytes(data[:10])
+    def half(file: Any, data: bytes) -> Any:
+        mark = Path(file.name).with_name("half")
+        mark.touch()
         end = time.monotonic() + 30
         while not go_on.exists() and time.monotonic() < end:
             time.sleep(0.01)
-        path.with_name("half").unlink()
-        return write(path, data)
+        mark.unlink()
+        return write(file, data)
 
     def commit() -> bool:
-        results.store._write = half
+        results.store._write_to = half
         return Store(folder).commit(record)
 
     return child(commit)
@@ -97,12 +98,59 @@ def test_writers_of_one_process_id_do_not_collide(tmp_path: Path, make: Any, els
     assert len(Store(tmp_path).records()) == 90
 
 
+@pytest.mark.parametrize("moment", ["folder", "file", "lock"])
+def test_somebody_cleaning_at_any_moment_of_a_beginning(
+    moment: str, tmp_path: Path, make: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between making the folder, the file and the lock, a writer is not to be told from a dead one: it begins again."""
+    cleaned: list[int] = []
+
+    def clean() -> None:
+        if not cleaned:
+            cleaned.append(len(list((tmp_path / "writing").iterdir())))
+            Store(tmp_path)
+            assert not list((tmp_path / "writing").iterdir())
+
+    locked_file, lock = results.store._locked_file, results.store._lock
+
+    def before_the_file(path: Path) -> Any:
+        if moment == "folder":
+            clean()
+        return locked_file(path)
+
+    def around_the_lock(file: Any) -> bool:
+        if moment == "file" and not cleaned:
+            clean()
+        if moment == "lock" and not cleaned:
+            with Path(file.name).open("r+b") as theirs:  # somebody cleaning holds it just now
+                assert lock(theirs)
+                cleaned.append(1)
+                return lock(file)
+        return lock(file)
+
+    monkeypatch.setattr(results.store, "_locked_file", before_the_file)
+    monkeypatch.setattr(results.store, "_lock", around_the_lock)
+    store = Store(tmp_path)
+    assert store.commit(make())
+    assert cleaned == [1]
+    assert len(Store(tmp_path).records()) == 1
+
+
+def test_what_was_half_removed_goes(tmp_path: Path) -> None:
+    (tmp_path / "writing" / ("a" * 32)).mkdir(parents=True)
+    (tmp_path / "writing" / ("a" * 32) / "outputs.parquet").touch()
+    Store(tmp_path)
+    assert not list((tmp_path / "writing").iterdir())
+
+
 def test_a_store_that_is_only_read_stays_as_it_is(tmp_path: Path, make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     Store(tmp_path).commit(make())
-    (tmp_path / "writing" / ("a" * 32)).mkdir()
+    left = tmp_path / "writing" / ("a" * 32)
+    left.mkdir()
 
     def refuse(*_: object, **__: object) -> Any:
         raise PermissionError("read-only")
 
-    monkeypatch.setattr("results.store.FileLock", refuse)
+    monkeypatch.setattr(Path, "rmdir", refuse)
     assert len(Store(tmp_path).records()) == 1
+    assert left.exists()
