@@ -1,6 +1,7 @@
 """The whole grid of the linear probe against scikit-learn at each strength, and a dinov2-style training of heads."""
 
 import time
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -32,25 +33,56 @@ def features() -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
 
 def test_ten_times_scikit_learn_and_as_accurate(features: tuple[Tensor, Tensor, Tensor, Tensor]) -> None:
+    """Time against scikit-learn in float32, its faster way; accuracy against it in float64, where it keeps its word.
+
+    In float32 it also stops where the loss no longer falls: at l = 3 with a gradient of 3e-4, thirty times the
+    tolerance asked for, and 0.55 points of top-1 off the optimum (it is printed). In float64 the gradient is at the
+    tolerance everywhere. So accuracy is held against two float64 fits of every strength: one to our tolerance, and one
+    to 1e-8, which is the optimum.
+    """
     x, y, tested, truth = features
     solve(x[:500], y[:500], CLASSES, GRID[:2])
-    begin = time.perf_counter()
+    our_seconds = float(np.median([seconds(lambda: solve(x, y, CLASSES, GRID, TOLERANCE)) for _ in range(3)]))
     ours = solve(x, y, CLASSES, GRID, TOLERANCE)
-    our_seconds = time.perf_counter() - begin
     assert ours.converged.all()
     accuracy = (ours.logits(tested).argmax(-1) == truth).float().mean(1).tolist()
-    their_seconds, worst = 0.0, 0.0
+    their_seconds, gaps = 0.0, []
     for strength, our_accuracy in zip(GRID.tolist(), accuracy, strict=True):
         begin = time.perf_counter()
-        # In float32 as it is given; scikit-learn is faster so than in float64.
-        rival = LogisticRegression(C=1 / (strength * ROWS), tol=TOLERANCE, max_iter=5000).fit(x.numpy(), y.numpy())
+        quick = scikit_learn(strength, TOLERANCE, x, y)
         their_seconds += time.perf_counter() - begin
-        theirs = rival.score(tested.numpy(), truth.numpy())
-        worst = max(worst, abs(theirs - our_accuracy))
-        print(f"strength {strength:.1e}: ours {our_accuracy:.4f}, scikit-learn {theirs:.4f}, {rival.n_iter_[0]} steps")
+        same, optimum = (scikit_learn(strength, tolerance, x.double(), y) for tolerance in (TOLERANCE, 1e-8))
+        assert largest_gradient(same, strength, x, y) <= 1.01 * TOLERANCE
+        scores = [rival.score(tested.double().numpy(), truth.numpy()) for rival in (quick, same, optimum)]
+        gaps.append([abs(score - our_accuracy) for score in scores])
+        print(
+            f"strength {strength:.1e}: ours {our_accuracy:.4f}, scikit-learn {scores[1]:.4f}, optimum {scores[2]:.4f}, "
+            f"float32 {scores[0]:.4f} at gradient {largest_gradient(quick, strength, x, y):.0e}"
+        )
+    worst = np.max(gaps, axis=0)
+    print(f"worst gap to float32 {worst[0]:.4f}, float64 {worst[1]:.4f}, the optimum {worst[2]:.4f}")
     print(f"ours {our_seconds:.1f} s, scikit-learn {their_seconds:.1f} s: {their_seconds / our_seconds:.1f} x")
-    assert worst <= 0.003
+    assert worst[1] <= 0.003
+    assert worst[2] <= 0.003
     assert their_seconds / our_seconds >= 10
+
+
+def seconds(work: Callable[[], object]) -> float:
+    begin = time.perf_counter()
+    work()
+    return time.perf_counter() - begin
+
+
+def scikit_learn(strength: float, tolerance: float, x: Tensor, y: Tensor) -> LogisticRegression:
+    return LogisticRegression(C=1 / (strength * ROWS), tol=tolerance, max_iter=20_000).fit(x.numpy(), y.numpy())
+
+
+def largest_gradient(model: LogisticRegression, strength: float, x: Tensor, y: Tensor) -> float:
+    """Of the objective both minimise, in float64."""
+    weights, rows = torch.from_numpy(model.coef_).double(), x.double()
+    chances = torch.softmax(rows @ weights.T + torch.from_numpy(model.intercept_).double(), 1)
+    errors = (chances - nn.functional.one_hot(y, CLASSES)) / len(rows)
+    return max(float((errors.T @ rows + strength * weights).abs().max()), float(errors.sum(0).abs().max()))
 
 
 def dinov2_style(x: Tensor, y: Tensor, heads: int, iterations: int, batch: int = 128) -> nn.ModuleList:
@@ -78,14 +110,22 @@ def dinov2_style(x: Tensor, y: Tensor, heads: int, iterations: int, batch: int =
 def test_three_times_a_dinov2_style_training_of_as_many_heads(
     features: tuple[Tensor, Tensor, Tensor, Tensor],
 ) -> None:
-    x, y, _, _ = features
+    """Ten epochs: the harshest reading. The rival's best head is then still short of the optimum on val.
+
+    dinov2 trains for a fixed 12,500 iterations, which are ten epochs of ImageNet at its batch of 1,024 and 160 of
+    these rows at one of 128; that would take sixteen times as long as what is measured here.
+    """
+    x, y, tested, truth = features
     ratios = []
-    iterations = 10 * ROWS // 128  # ten epochs, as dinov2's 12,500 are of ImageNet at its batch of 1,024
+    iterations = 10 * ROWS // 128
     for _ in range(3):
-        begin = time.perf_counter()
-        solve(x, y, CLASSES, GRID, TOLERANCE)
-        middle = time.perf_counter()
-        dinov2_style(x, y, STRENGTHS, iterations)
-        ratios.append((time.perf_counter() - middle) / (middle - begin))
+        ours = seconds(lambda: solve(x, y, CLASSES, GRID, TOLERANCE))
+        theirs = seconds(lambda: dinov2_style(x, y, STRENGTHS, iterations))
+        ratios.append(theirs / ours)
+        print(f"ours {ours:.2f} s, dinov2-style {theirs:.2f} s")
+    heads = dinov2_style(x, y, STRENGTHS, iterations)
+    best = max(float((head(tested).argmax(1) == truth).float().mean()) for head in heads)
+    exact = solve(x, y, CLASSES, GRID, TOLERANCE).logits(tested)
     print(f"dinov2-style over ours: {np.median(ratios):.1f} x ({', '.join(f'{ratio:.1f}' for ratio in ratios)})")
+    print(f"best top-1: dinov2-style {best:.4f}, ours {float((exact.argmax(-1) == truth).float().mean(1).max()):.4f}")
     assert np.median(ratios) >= 3

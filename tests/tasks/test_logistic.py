@@ -53,6 +53,27 @@ def test_objective_and_coefficients_are_scikit_learns(regime: str) -> None:
     assert_same_as_sklearn(*sample(rows, dim, classes, distance), classes)
 
 
+def test_strengths_in_any_order_and_twice_are_each_solved_alone() -> None:
+    features, labels = (torch.from_numpy(part) for part in sample(*REGIMES["noisy"]))
+    strengths = torch.tensor([0.3, 1e-3, 30.0, 0.3, 1e-2, 2e-3])
+    together = solve(features, labels, 5, strengths, tolerance=2e-6)
+    assert together.converged.all()
+    for index in range(len(strengths)):
+        alone = solve(features, labels, 5, strengths[index : index + 1], tolerance=2e-6)
+        # Two gradients of 2e-6 an entry are at most their sum over the strength apart.
+        bound = 1e-5 + 4e-6 / float(strengths[index])
+        np.testing.assert_allclose(together.weights[index], alone.weights[0], atol=bound)
+        assert float(together.objective[index]) == pytest.approx(float(alone.objective[0]), abs=2e-6)
+
+
+def test_a_warm_start_at_the_solution_needs_one_pass() -> None:
+    features, labels = (torch.from_numpy(part) for part in sample(*REGIMES["noisy"]))
+    cold = solve(features, labels, 5, STRENGTHS, tolerance=1e-5)
+    warm = solve(features, labels, 5, STRENGTHS, tolerance=2e-5, start=cold)
+    assert warm.converged.all()
+    assert warm.iterations == len(STRENGTHS)
+
+
 def test_constant_features_and_a_class_of_one() -> None:
     features, labels = sample(101, 6, 4, 1.0)
     features[:, 2] = 0
