@@ -1,4 +1,4 @@
-"""Retrieval mAP against the usual computation: one product, a full argsort, then a walk over the ranks."""
+"""Retrieval mAP against the usual computation: a product, a full argsort, then a walk over the ranks."""
 
 import time
 
@@ -28,28 +28,38 @@ def argsort_style(queries: np.ndarray, asked: np.ndarray, gallery: np.ndarray, l
     return float(np.mean(found))
 
 
+def rowwise(queries: np.ndarray, asked: np.ndarray, gallery: np.ndarray, labels: np.ndarray) -> float:
+    """The same sorted as kindly as can be: contiguous rows, and right answers told by their labels."""
+    found = []
+    for begin in range(0, len(queries), 16):
+        ranks = np.argsort(-(queries[begin : begin + 16] @ gallery.T), axis=1)
+        for row, label in zip(ranks, asked[begin : begin + 16], strict=True):
+            places = np.flatnonzero(labels[row] == label)
+            found.append(((np.arange(len(places)) + 1) / (places + 1)).mean())
+    return float(np.mean(found))
+
+
 def ours(queries: np.ndarray, asked: np.ndarray, gallery: np.ndarray, labels: np.ndarray) -> float:
     return float(np.mean([average_precision(one) for one in rankings(queries, asked, gallery, labels) if one]))
 
 
 @pytest.mark.parametrize(("size", "count"), [(10**5, 128), (10**6, 32)])
-def test_three_times_an_argsort(size: int, count: int) -> None:
+def test_three_times_either_argsort(size: int, count: int) -> None:
     generator = np.random.default_rng(0)
     classes = size // 100
     means = generator.standard_normal((classes, DIM), dtype=np.float32)
     labels, asked = generator.integers(0, classes, size), generator.integers(0, classes, count)
     gallery = normalised(means[labels] + 2 * generator.standard_normal((size, DIM), dtype=np.float32))
     queries = normalised(means[asked] + 2 * generator.standard_normal((count, DIM), dtype=np.float32))
-    ratios = []
+    seconds: dict[str, list[float]] = {}
     for turn in range(6):
-        begin = time.perf_counter()
-        mine = ours(queries, asked, gallery, labels)
-        middle = time.perf_counter()
-        theirs = argsort_style(queries, asked, gallery, labels)
-        end = time.perf_counter()
-        assert mine == pytest.approx(theirs, abs=1e-4)
-        if turn:
-            ratios.append((end - middle) / (middle - begin))
-            print(f"ours {middle - begin:.3f} s, argsort {end - middle:.3f} s")
-    print(f"gallery {size:,}: argsort over ours {np.median(ratios):.1f} x")
-    assert np.median(ratios) >= 3
+        values = []
+        for method in (ours, argsort_style, rowwise):
+            begin = time.perf_counter()
+            values.append(method(queries, asked, gallery, labels))
+            if turn:  # the first round warms up
+                seconds.setdefault(method.__name__, []).append(time.perf_counter() - begin)
+        assert values == pytest.approx([values[-1]] * 3, abs=1e-4)
+    ratios = {name: np.divide(seconds[name], seconds["ours"]) for name in ("argsort_style", "rowwise")}
+    print(f"gallery {size:,}: ours {np.median(seconds['ours']):.3f} s; rivals over ours: {ratios}")
+    assert min(np.median(ratio) for ratio in ratios.values()) >= 3

@@ -1,5 +1,7 @@
 """Retrieval against ranking everything by hand."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -55,3 +57,15 @@ def test_a_perfect_and_a_constant_encoder(world) -> None:
         assert [answers[metric] for metric in METRICS] == pytest.approx(np.mean(shuffled, axis=0).tolist(), abs=0.01)
         assert answers["precision@1"] == pytest.approx(4 / 19)
         assert answers.notes["collapsed"].warning
+
+
+def test_the_full_matrix_is_never_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search, "HELD", 2**18)
+    generator = np.random.default_rng(0)
+    gallery, labels = normalised(generator.normal(size=(20000, 8))), generator.integers(0, 200, 20000)
+    tracemalloc.start()
+    found = sum(one is not None for one in search.rankings(gallery[:1000], labels[:1000], gallery, labels, True))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert found == 1000
+    assert peak < 1000 * 20000 * 4 / 10
