@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from bob.roster import Roster
     from results.board import Board
     from results.record import Record
+    from results.store import Store
     from tasks.datasets.base import OpenOptions
 
 EXIT_FAILED, EXIT_MISTAKE = 1, 2

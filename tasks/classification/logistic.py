@@ -37,9 +37,9 @@ class Solution:
 
     weights: Float[Tensor, "strengths classes dim"]
     intercepts: Float[Tensor, "strengths classes"]
-    objective: Float[Tensor, "strengths"]
-    gradient_norm: Float[Tensor, "strengths"]
-    converged: Bool[Tensor, "strengths"]
+    objective: Float[Tensor, " strengths"]
+    gradient_norm: Float[Tensor, " strengths"]
+    converged: Bool[Tensor, " strengths"]
     iterations: int
 
     def logits(self, features: Float[Tensor, "n dim"]) -> Float[Tensor, "strengths n classes"]:
@@ -49,9 +49,9 @@ class Solution:
 
 def solve(
     features: Float[Tensor, "n dim"],
-    labels: Int[Tensor, "n"],
+    labels: Int[Tensor, " n"],
     classes: int,
-    strengths: Float[Tensor, "strengths"],
+    strengths: Float[Tensor, " strengths"],
     tolerance: float = 1e-4,
     max_iterations: int = 500,
     start: Solution | None = None,

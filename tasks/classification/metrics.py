@@ -5,7 +5,7 @@ from jaxtyping import Float, Int
 from numpy.typing import NDArray
 
 
-def refuse_invalid(scores: Float[np.ndarray, "n classes"], labels: Int[np.ndarray, "n"], what: str = "logits") -> None:
+def refuse_invalid(scores: Float[np.ndarray, "n classes"], labels: Int[np.ndarray, " n"], what: str = "logits") -> None:
     """Raise ``FloatingPointError`` on NaN or infinity in ``scores``, ``ValueError`` on a label that is no column."""
     bad = np.flatnonzero(~np.isfinite(scores).all(1))
     if len(bad):
@@ -20,8 +20,8 @@ def refuse_invalid(scores: Float[np.ndarray, "n classes"], labels: Int[np.ndarra
 
 
 def top_k_correct(
-    scores: Float[np.ndarray, "n classes"], labels: Int[np.ndarray, "n"], k: int
-) -> Float[np.ndarray, "n"]:
+    scores: Float[np.ndarray, "n classes"], labels: Int[np.ndarray, " n"], k: int
+) -> Float[np.ndarray, " n"]:
     """Whether the right class is among the ``k`` highest, for each item.
 
     Tied classes are taken in random order and the expectation is given, so a constant scorer gets ``k / classes``.
@@ -35,7 +35,7 @@ def top_k_correct(
     return np.asarray(np.clip((k - above) / tied, 0.0, 1.0))
 
 
-def mean_per_class(correct: Float[np.ndarray, "n"], labels: Int[np.ndarray, "n"]) -> Float[np.ndarray, "n"]:
+def mean_per_class(correct: Float[np.ndarray, " n"], labels: Int[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
     """Items weighted so that their mean is the mean over classes of the class's mean; absent classes do not count.
 
     >>> mean_per_class(np.array([1.0, 1.0, 1.0, 0.0]), np.array([0, 0, 0, 1])).mean()
@@ -52,7 +52,7 @@ def softmax(logits: Float[np.ndarray, "n classes"]) -> NDArray[np.float64]:
 
 
 def negative_log_likelihood(
-    logits: Float[np.ndarray, "n classes"], labels: Int[np.ndarray, "n"]
+    logits: Float[np.ndarray, "n classes"], labels: Int[np.ndarray, " n"]
 ) -> NDArray[np.float64]:
     """-log of the right class's probability, in nats, for each item; never infinite for finite logits."""
     refuse_invalid(logits, labels)
@@ -61,7 +61,7 @@ def negative_log_likelihood(
 
 
 def expected_calibration_error(
-    confidence: Float[np.ndarray, "n"], correct: Float[np.ndarray, "n"], bins: int = 15
+    confidence: Float[np.ndarray, " n"], correct: Float[np.ndarray, " n"], bins: int = 15
 ) -> float:
     """Share-weighted mean of |accuracy - mean confidence| over ``bins`` equal-width bins (lower, upper] of confidence.
 

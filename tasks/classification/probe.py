@@ -21,8 +21,8 @@ class Scaling:
     It makes one grid of strengths fit every backbone, whatever the scale of its features.
     """
 
-    mean: Float32[np.ndarray, "dim"]
-    factor: Float32[np.ndarray, "dim"]
+    mean: Float32[np.ndarray, " dim"]
+    factor: Float32[np.ndarray, " dim"]
 
     def __call__(self, features: Features) -> torch.Tensor:
         return torch.from_numpy((features - self.mean) * self.factor)
@@ -72,7 +72,7 @@ def fit(
 
 def choose(
     train: tuple[Features, Labels],
-    val: tuple[Float32[np.ndarray, "m dim"], Int64[np.ndarray, "m"]],
+    val: tuple[Float32[np.ndarray, "m dim"], Int64[np.ndarray, " m"]],
     classes: int,
     strengths: Sequence[float],
     tolerance: float,
