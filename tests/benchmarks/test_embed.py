@@ -126,8 +126,9 @@ def of_huggingface(folder: Path, name: str, read: Callable[[Any], Tensor], **con
     return backbone, lambda images: read(model(images))
 
 
-TINY_DINOV2 = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "image_size": 56, "patch_size": 14}
-TINY_SWIN = {"embed_dim": 8, "depths": [1, 2], "num_heads": [1, 2], "window_size": 4, "image_size": 32}
+# of the size of timm's own test models, 160 pixels and 0.3 M parameters
+TINY_DINOV2 = {"hidden_size": 64, "num_hidden_layers": 6, "num_attention_heads": 2, "image_size": 154, "patch_size": 14}
+TINY_SWIN = {"embed_dim": 24, "depths": [2, 2, 2], "num_heads": [1, 2, 4], "window_size": 7, "image_size": 112}
 
 PAIRS_BY_FAMILY: dict[str, Callable[[Path], Pair]] = {
     "timm tiny ViT": lambda _: of_timm("test_vit.r160_in1k"),
@@ -173,34 +174,33 @@ def small_pipeline(folder: Path) -> Path:
 
 
 def of_diffusers(folder: Path) -> tuple[Backbone, Embed, Embed]:
-    """With the library's own modules one after the other to the bottleneck, and with its whole forward pass."""
+    """With the library's own UNet that has no way up, whose output is the bottleneck's, and with its whole one."""
     backbone: Any = load(f"random:diffusers:{folder}")
-    vae, unet, text = backbone.encoder.vae, backbone.denoiser.model, backbone.denoiser.condition.encoder_hidden_states
-    complete = with_weights_of(unet, type(unet).from_config(unet.config))
+    vae, prompt = backbone.encoder.vae, backbone.denoiser.condition.encoder_hidden_states
 
-    def start(images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        latents = vae.encode(images).latent_dist.mode() * vae.config.scaling_factor
-        return latents, torch.zeros(len(images), dtype=torch.long), text.expand(len(images), -1, -1)
+    def complete() -> Any:
+        unet = backbone.denoiser.model
+        return with_weights_of(unet, type(unet).from_config(unet.config))
 
-    def to_the_bottleneck(images: Tensor) -> Tensor:
-        latents, steps, prompt = start(images)
-        moment = unet.time_embedding(unet.time_proj(steps))
-        state = unet.conv_in(latents)
-        for block in unet.down_blocks:
-            condition = {"encoder_hidden_states": prompt} if block.has_cross_attention else {}
-            state, _ = block(state, moment, **condition)
-        bottleneck: Tensor = unet.mid_block(state, moment, encoder_hidden_states=prompt)
-        return bottleneck.mean((2, 3))
+    def bottleneck(unet: Any) -> Embed:
+        def embed(images: Tensor) -> Tensor:
+            latents = vae.encode(images).latent_dist.mode() * vae.config.scaling_factor
+            steps = torch.zeros(len(images), dtype=torch.long)
+            output: Tensor = unet(latents, steps, prompt.expand(len(images), -1, -1)).sample
+            return output.mean((2, 3))
 
-    def whole(images: Tensor) -> Tensor:
-        found: list[Tensor] = []
-        handle = complete.mid_block.register_forward_hook(lambda module, inputs, output: found.append(output))
-        latents, steps, prompt = start(images)
-        complete(latents, steps, prompt)
-        handle.remove()
-        return found[0].mean((2, 3))
+        return embed
 
-    return backbone, to_the_bottleneck, whole
+    cut, whole, seen = complete(), complete(), {}
+    cut.up_blocks, cut.conv_norm_out, cut.conv_out = nn.ModuleList(), None, nn.Identity()
+    whole.mid_block.register_forward_hook(lambda module, inputs, output: seen.update(bottleneck=output))
+    predict = bottleneck(whole)
+
+    def of_the_whole(images: Tensor) -> Tensor:
+        predict(images)
+        return seen["bottleneck"].mean((2, 3))
+
+    return backbone, bottleneck(cut), of_the_whole
 
 
 def diffusers_small(folder: Path) -> tuple[Backbone, Embed, Embed]:
