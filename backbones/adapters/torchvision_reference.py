@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torchvision import models
 from torchvision.models.feature_extraction import create_feature_extractor, get_graph_node_names
 
-from backbones.adapters.torchvision_models import arguments_of, head_of, weights_of
+from backbones.adapters.torchvision_models import arguments_of, head_path, weights_of
 from backbones.places import Places
 from backbones.reference import Reference
 
@@ -28,9 +28,8 @@ def untrained_reference(reference: str, model: nn.Module) -> Reference:
 
 def _own_path(model: nn.Module, weights: Any) -> Reference:
     model.eval()
-    head = next(name for name, module in model.named_modules() if module is head_of(model))
     nodes = get_graph_node_names(model)[1]
-    before = nodes[nodes.index(head) - 1]
+    before = nodes[nodes.index(head_path(model)) - 1]
     trunk = create_feature_extractor(model, {before: "features"})
 
     def embed(images: Tensor) -> Tensor:

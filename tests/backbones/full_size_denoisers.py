@@ -1,9 +1,11 @@
 """Denoisers of the published sizes on the meta device: no memory, no time, but operations can be counted."""
 
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import diffusers
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from backbones.adapters.diffusion_denoiser import Denoiser
 from backbones.adapters.diffusion_transformer import DiTDenoiser
@@ -40,3 +42,24 @@ def whole_model(name: str) -> tuple[Any, dict[str, torch.Tensor]]:
 def denoiser(name: str) -> Denoiser:
     """The same as the adapter reads it."""
     return (DiTDenoiser if name == "dit-xl-2" else UNetDenoiser)(*whole_model(name))
+
+
+def flops(run: Callable[[], object]) -> int:
+    """The operations that ``run`` executes, as torch counts them (products of matrices, convolutions, attention)."""
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        run()
+    return int(counter.get_total_flops())
+
+
+def saved(name: str, blocks: Iterable[str]) -> dict[str, float]:
+    """Which part of the whole model's operations is not executed where only this block is read, by block."""
+    model, condition = whole_model(name)
+    side = model.config.sample_size
+    latents, steps = torch.zeros(1, 4, side, side, device="meta"), torch.zeros(1, dtype=torch.long, device="meta")
+    arguments = dict(condition)
+    if "encoder_hidden_states" in arguments:
+        text = arguments.pop("encoder_hidden_states")
+        arguments = {"encoder_hidden_states": text, "added_cond_kwargs": arguments}
+    whole = flops(lambda: model(latents, steps, **arguments))
+    read = denoiser(name)
+    return {block: 1 - flops(lambda b=block: read(latents, steps, [b])) / whole for block in blocks}  # type: ignore[misc]

@@ -19,7 +19,6 @@ import transformers
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode
 
 from backbones.adapters.diffusers_models import DiffusionBackbone
 from backbones.adapters.diffusion_latents import fixed_noise
@@ -29,7 +28,7 @@ from backbones.places import Places
 from backbones.preprocessing import reference_transform
 from backbones.reference import REFERENCES
 from backbones.weights import weights_sha256
-from tests.backbones.full_size_denoisers import denoiser, whole_model
+from tests.backbones.full_size_denoisers import denoiser, flops, saved
 from tests.backbones.tiny_pipelines import KINDS, TRAINED_BETAS, save_pipeline
 
 Load = Callable[[str], DiffusionBackbone]
@@ -241,12 +240,6 @@ def test_prompt_is_encoded_once_and_its_encoder_is_gone(
     assert "denoiser.condition.encoder_hidden_states" in backbone.state_dict()
 
 
-def _flops(run: Callable[[], object]) -> int:
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        run()
-    return int(counter.get_total_flops())
-
-
 SAVED = {
     "sd15": {"down2": 0.70, "mid": 0.67, "up0": 0.64, "up1": 0.45},
     "sdxl": {"down2": 0.68, "mid": 0.56, "up0": 0.20},
@@ -257,19 +250,10 @@ SAVED = {
 
 @pytest.mark.parametrize("name", SAVED)
 def test_blocks_after_the_one_read_are_not_executed_at_full_size(name: str) -> None:
-    model, condition = whole_model(name)
-    side = model.config.sample_size
-    latents, steps = torch.zeros(1, 4, side, side, device="meta"), torch.zeros(1, dtype=torch.long, device="meta")
-    arguments = dict(condition)
-    if "encoder_hidden_states" in arguments:
-        text = arguments.pop("encoder_hidden_states")
-        arguments = {"encoder_hidden_states": text, "added_cond_kwargs": arguments}
-    whole = _flops(lambda: model(latents, steps, **arguments))
-    read = denoiser(name)
-    saved = {block: 1 - _flops(lambda b=block: read(latents, steps, [b])) / whole for block in SAVED[name]}
-    assert read.default in saved
-    assert all(least <= saved[block] < least + 0.02 for block, least in SAVED[name].items()), saved
-    assert saved[read.default] >= 0.4
+    found, default = saved(name, SAVED[name]), denoiser(name).default
+    assert default in found
+    assert all(least <= found[block] < least + 0.02 for block, least in SAVED[name].items()), found
+    assert found[default] >= 0.4
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -277,7 +261,7 @@ def test_embedding_saves_operations_of_a_tiny_pipeline_too(kind: str, loaded: Lo
     backbone = loaded(kind)
     last = backbone.denoiser.blocks[-1]
     latents, steps = torch.zeros(1, 4, 8, 8), torch.zeros(1, dtype=torch.long)
-    operations = [_flops(lambda b=b: backbone.denoiser(latents, steps, [b])) for b in (backbone.denoiser.default, last)]
+    operations = [flops(lambda b=b: backbone.denoiser(latents, steps, [b])) for b in (backbone.denoiser.default, last)]
     assert operations[0] <= 0.6 * operations[1]
 
 
