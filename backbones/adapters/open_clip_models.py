@@ -24,6 +24,7 @@ from backbones.plugins import unknown
 from backbones.reference import Reference
 from backbones.weights import load_strictly, read_weights, weights_sha256
 
+TINY = Path(__file__).parent / "tiny" / "open_clip"
 SOURCE = f"open_clip {open_clip.__version__}"
 
 
@@ -100,9 +101,11 @@ def load(reference: str, places: Places) -> Backbone:
 
 
 def untrained(reference: str, places: Places) -> Backbone:
-    """The same architecture, preprocessing and card, weights as open_clip initialises them."""
-    architecture, tag = split(reference)
-    config = open_clip.get_pretrained_cfg(architecture, tag)
+    """The same architecture, preprocessing and card, weights as open_clip initialises them.
+
+    ``test_vit`` and its like (``tiny/open_clip``) have no tag: configurations of ours, prepared as open_clip does CLIP's.
+    """
+    architecture, tag, config = _parts(reference)
     return _describe(architecture, tag, config, build(architecture, _arguments(config), places))
 
 
@@ -148,6 +151,15 @@ def split(name: str) -> tuple[str, str]:
     if tag not in tags:
         raise unknown(f"weights of open_clip's {architecture}", tag, tags)
     return architecture, tag
+
+
+def _parts(reference: str) -> tuple[str, str, Mapping[str, Any]]:
+    """Architecture, tag and what the tag changes; the smallest of a kind are ours and have neither tag nor weights."""
+    if (TINY / f"{reference}.json").is_file():
+        open_clip.add_model_config(TINY)
+        return reference, "", {}
+    architecture, tag = split(reference)
+    return architecture, tag, open_clip.get_pretrained_cfg(architecture, tag)
 
 
 def build(architecture: str, kwargs: dict[str, Any], places: Places) -> nn.Module:
@@ -249,7 +261,7 @@ def _read(path: Path) -> dict[str, Tensor]:
 
 def _describe(architecture: str, tag: str, config: Mapping[str, Any], model: nn.Module) -> Backbone:
     card = Card(
-        name=f"open_clip:{architecture}/{tag}",
+        name=f"open_clip:{architecture}/{tag}" if tag else f"open_clip:{architecture}",
         family="vision-language",
         architecture=architecture,
         parameters=trunk_parameters(model),
