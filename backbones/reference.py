@@ -18,7 +18,8 @@ REFERENCES = Plugins("source with a reference path", "backbones.adapters", "REFE
 UNTRAINED_REFERENCES = Plugins(
     "source with a reference path of twins", "backbones.adapters", "UNTRAINED_REFERENCES", "bob.untrained_references"
 )
-"""``reference(reference, model) -> Reference`` by source: the library's own model with the weights of ``model``."""
+"""``reference(reference, backbone, places) -> Reference`` by source: the library's own model, built anew with the
+weights of ``backbone``, its twin."""
 
 
 @dataclass(frozen=True)
@@ -44,12 +45,29 @@ def reference_of(name: str, backbone: Backbone, places: Places) -> Reference | N
     source, _, inner = resolve(name).partition(":")
     if source == "random":
         source, _, inner = resolve(split_seed(inner)[0]).partition(":")
-        model = getattr(backbone, "model", None)
-        if source not in UNTRAINED_REFERENCES.found or not isinstance(model, nn.Module):
+        if source not in UNTRAINED_REFERENCES.found:
             return None
-        untrained: Reference = UNTRAINED_REFERENCES.load(source)(inner, model)
+        untrained: Reference = UNTRAINED_REFERENCES.load(source)(inner, backbone, places)
         return untrained
     if source not in REFERENCES.found:
         return None
     reference: Reference = REFERENCES.load(source)(inner, places)
     return reference
+
+
+def model_of(backbone: Backbone) -> nn.Module:
+    """The library's model in a backbone that wraps one as ``model``. Raises ``TypeError`` for any other."""
+    model = getattr(backbone, "model", None)
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"{backbone.card.name} is a {type(backbone).__name__}, which holds no library's `model`")
+    return model
+
+
+def copy_weights(twin: nn.Module, fresh: nn.Module) -> None:
+    """Put a trimmed twin's weights into the library's whole model; parts that the twin has not stay as drawn.
+
+    Raises ``ValueError`` for weights of the twin that have no place in it.
+    """
+    unexpected = fresh.load_state_dict(twin.state_dict(), strict=False).unexpected_keys
+    if unexpected:
+        raise ValueError(f"{type(fresh).__name__} has no {', '.join(unexpected[:3])}")

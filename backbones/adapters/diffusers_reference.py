@@ -12,26 +12,55 @@ from PIL import Image
 from torch import Tensor, nn
 from torchvision.transforms import CenterCrop, Compose, InterpolationMode, Resize
 
-from backbones.adapters.diffusers_models import denoiser_part, image_size
-from backbones.adapters.diffusion_folder import find_pipeline
+from backbones.adapters.diffusers_models import DiffusionBackbone, denoiser_part, image_size
+from backbones.adapters.diffusion_folder import PipelineFolder, find_pipeline
+from backbones.base import Backbone
 from backbones.places import Places
-from backbones.reference import Reference
+from backbones.reference import Reference, copy_weights
 
 
 def reference(reference: str, places: Places) -> Reference:
-    """The pipeline's own classes, its ``encode_prompt`` and the denoiser's whole forward pass at t = 0.
-
-    The image is resized and cut by torchvision, as Stable Diffusion's training did: the library's own crop is off by
-    half a pixel where an odd number of columns is left over. Its image processor then makes the tensor.
-    """
+    """The pipeline's own classes, its ``encode_prompt`` and the denoiser's whole forward pass at t = 0."""
     pipeline = find_pipeline(reference, places)
-    side, folder = image_size(pipeline), pipeline.path
+    part, side, folder = denoiser_part(pipeline), image_size(pipeline), pipeline.path
+
+    def read(kind: Any, subfolder: str) -> Any:
+        return kind.from_pretrained(folder, subfolder=subfolder, use_safetensors=True, low_cpu_mem_usage=False).eval()
+
+    model = read(_class_of(pipeline), part)
+    return _own_path(read(diffusers.AutoencoderKL, "vae"), model, _encoded(model, folder, side), side)
+
+
+def untrained_reference(reference: str, backbone: Backbone, places: Places) -> Reference:
+    """The same around models the library builds anew, with weights and condition of ``backbone``."""
+    if not isinstance(backbone, DiffusionBackbone):
+        raise TypeError(f"{backbone.card.name} is a {type(backbone).__name__}, no diffusion backbone")
+    pipeline = find_pipeline(reference, places, weights=False)
+
+    def build(kind: Any, subfolder: str, twin: nn.Module) -> Any:
+        fresh = kind.from_config(kind.load_config(pipeline.path, subfolder=subfolder)).eval()
+        copy_weights(twin, fresh)
+        return fresh
+
+    denoiser = backbone.denoiser
+    vae = build(diffusers.AutoencoderKL, "vae", backbone.encoder.vae)
+    model = build(_class_of(pipeline), denoiser_part(pipeline), denoiser.model)
+    return _own_path(vae, model, dict(denoiser.condition.named_buffers()), image_size(pipeline))
+
+
+Condition = Mapping[str, Tensor]
+Predict = Callable[[Tensor, Tensor], Any]
+
+
+def _own_path(vae: Any, model: Any, condition: Condition, side: int) -> Reference:
+    """The image is resized and cut by torchvision, as Stable Diffusion's training did.
+
+    The library's own crop is off by half a pixel where an odd number of columns is left over. Its image processor then
+    makes the tensor.
+    """
     fit = Compose([Resize(side, InterpolationMode.BICUBIC, antialias=True), CenterCrop(side)])
     processor = VaeImageProcessor(do_resize=False)
-    vae = diffusers.AutoencoderKL.from_pretrained(
-        folder, subfolder="vae", use_safetensors=True, low_cpu_mem_usage=False
-    ).eval()
-    predict, blocks = (_transformer if denoiser_part(pipeline) == "transformer" else _unet)(folder, side)
+    predict, blocks = _PATHS[type(model)](model, condition)
     pyramid = {**({4: vae.encoder.down_blocks[1]} if len(blocks) > 1 else {}), **blocks}
     deepest = max(blocks)
 
@@ -59,49 +88,69 @@ def reference(reference: str, places: Places) -> Reference:
     )
 
 
-Predict = Callable[[Tensor, Tensor], Any]
+def _class_of(pipeline: PipelineFolder) -> Any:
+    if denoiser_part(pipeline) == "unet":
+        return diffusers.UNet2DConditionModel
+    captions = pipeline.config("transformer").get("caption_channels")
+    return diffusers.PixArtTransformer2DModel if captions else diffusers.DiTTransformer2DModel
 
 
-def _unet(folder: Path, side: int) -> tuple[Predict, dict[int, nn.Module]]:
-    unet = diffusers.UNet2DConditionModel.from_pretrained(
-        folder, subfolder="unet", use_safetensors=True, low_cpu_mem_usage=False
-    ).eval()
-    if unet.config.addition_embed_type == "text_time":
+def _encoded(model: Any, folder: Path, side: int) -> Condition:
+    """The empty prompt as the library's own pipeline encodes it, and the size that SDXL and PixArt are told."""
+    if isinstance(model, diffusers.PixArtTransformer2DModel):
+        text, mask = _pixart(folder)
+        size = {"resolution": torch.tensor([[side, side]]), "aspect_ratio": torch.ones(1, 1)}
+        return {"encoder_hidden_states": text, "encoder_attention_mask": mask, **size}
+    if isinstance(model, diffusers.DiTTransformer2DModel):
+        return {}
+    if model.config.addition_embed_type == "text_time":
         text, pooled = _stable_diffusion_xl(folder)
-        added = {"text_embeds": pooled, "time_ids": torch.tensor([[side, side, 0, 0, side, side]])}
-    else:
-        text, added = _stable_diffusion(folder), {}
+        size = {"time_ids": torch.tensor([[side, side, 0, 0, side, side]])}
+        return {"encoder_hidden_states": text, "text_embeds": pooled, **size}
+    return {"encoder_hidden_states": _stable_diffusion(folder)}
 
+
+def _unet_path(unet: Any, condition: Condition) -> tuple[Predict, dict[int, nn.Module]]:
     def predict(latents: Tensor, timesteps: Tensor) -> Any:
-        batch = len(latents)
-        repeated = {name: value.repeat(batch, 1) for name, value in added.items()}
-        return unet(latents, timesteps, text.repeat(batch, 1, 1), added_cond_kwargs=repeated)
+        given = _repeated(condition, len(latents))
+        return unet(latents, timesteps, given.pop("encoder_hidden_states"), added_cond_kwargs=given)
 
     levels = {8 << level: _before_halving(block) for level, block in enumerate(unet.down_blocks)}
     return predict, levels | {8 << (len(levels) - 1): unet.mid_block or levels[8 << (len(levels) - 1)]}
 
 
-def _transformer(folder: Path, side: int) -> tuple[Predict, dict[int, nn.Module]]:
-    options = {"subfolder": "transformer", "use_safetensors": True, "low_cpu_mem_usage": False}
-    if diffusers.DiTTransformer2DModel.load_config(folder, subfolder="transformer").get("caption_channels"):
-        model = diffusers.PixArtTransformer2DModel.from_pretrained(folder, **options).eval()
-        text, mask = _pixart(folder)
-        size: dict[str, Any] = {"resolution": None, "aspect_ratio": None}
-        if model.use_additional_conditions:
-            size = {"resolution": torch.tensor([[side, side]]), "aspect_ratio": torch.ones(1, 1)}
+def _dit_path(model: Any, condition: Condition) -> tuple[Predict, dict[int, nn.Module]]:
+    def predict(latents: Tensor, timesteps: Tensor) -> Any:
+        null = torch.full((len(latents),), model.config.num_embeds_ada_norm)
+        return model(latents, timesteps, null)
 
-        def predict(latents: Tensor, timesteps: Tensor) -> Any:
-            batch = len(latents)
-            repeated = {name: value if value is None else value.repeat(batch, 1) for name, value in size.items()}
-            return model(latents, text.repeat(batch, 1, 1), timesteps, repeated, None, None, mask.repeat(batch, 1))
-    else:
-        model = diffusers.DiTTransformer2DModel.from_pretrained(folder, **options).eval()
+    return predict, _middle(model)
 
-        def predict(latents: Tensor, timesteps: Tensor) -> Any:
-            null = torch.full((len(latents),), model.config.num_embeds_ada_norm)
-            return model(latents, timesteps, null)
 
-    return predict, {8 * model.config.patch_size: model.transformer_blocks[model.config.num_layers // 2 - 1]}
+def _pixart_path(model: Any, condition: Condition) -> tuple[Predict, dict[int, nn.Module]]:
+    def predict(latents: Tensor, timesteps: Tensor) -> Any:
+        given = _repeated(condition, len(latents))
+        told = model.use_additional_conditions
+        size = {name: given[name] if told else None for name in ("resolution", "aspect_ratio")}
+        text, mask = given["encoder_hidden_states"], given["encoder_attention_mask"]
+        return model(latents, text, timesteps, size, None, None, mask)
+
+    return predict, _middle(model)
+
+
+_PATHS: Mapping[type, Callable[[Any, Condition], tuple[Predict, dict[int, nn.Module]]]] = {
+    diffusers.UNet2DConditionModel: _unet_path,
+    diffusers.DiTTransformer2DModel: _dit_path,
+    diffusers.PixArtTransformer2DModel: _pixart_path,
+}
+
+
+def _middle(model: Any) -> dict[int, nn.Module]:
+    return {8 * model.config.patch_size: model.transformer_blocks[model.config.num_layers // 2 - 1]}
+
+
+def _repeated(condition: Condition, batch: int) -> dict[str, Tensor]:
+    return {name: value.repeat(batch, *[1] * (value.ndim - 1)) for name, value in condition.items()}
 
 
 def _stable_diffusion(folder: Path) -> Tensor:
@@ -163,3 +212,4 @@ def _spatial(output: Any, cells: tuple[int, int]) -> Tensor:
 
 
 REFERENCES = {"diffusers": reference}
+UNTRAINED_REFERENCES = {"diffusers": untrained_reference}

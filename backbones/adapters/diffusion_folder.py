@@ -5,7 +5,7 @@ import logging
 import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,9 @@ WEIGHTS = tuple(
     for shard in ("", "-*-of-*")
 )
 """What is fetched: never a pickle, a script, or the same weights a second time in half precision."""
+
+TINY = Path(__file__).parent / "tiny" / "diffusers"
+"""The smallest pipelines of a kind, as configs alone: there are no weights, only twins."""
 
 SHOWN = 3
 
@@ -141,7 +144,8 @@ def find_pipeline(reference: str, places: Places, weights: bool = True) -> Pipel
     Raises ``ValueError`` for what can be neither, ``FileNotFoundError`` and ``OSError`` where it cannot be had.
     """
     try:
-        path = places.find(reference, "pipeline folder")
+        found = places if weights else replace(places, roots=(*places.roots, TINY))
+        path = found.find(reference, "pipeline folder")
     except FileNotFoundError:
         path = None
     if path is not None and path.is_dir():

@@ -18,6 +18,8 @@ from backbones.places import Places
 FILES = ("*.json", "*.txt", "*.model", "README.md", "model.safetensors", "model-*-of-*.safetensors")
 PICKLES = ("pytorch_model.bin", "pytorch_model-*-of-*.bin")
 WITHOUT_WEIGHTS = FILES[:4]
+TINY = Path(__file__).parent / "tiny" / "huggingface"
+"""The smallest models of a kind, as configurations in the library's own format: there are no weights, only twins."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +121,7 @@ def _refuse_pickles(reference: str, folder: Path, trust: bool) -> None:
 
 
 def _locate(reference: str, places: Places, weights: bool) -> tuple[Path, str]:
-    for root in places.roots:
+    for root in places.roots if weights else (*places.roots, TINY):
         if (folder := root / Path(reference).expanduser()).is_dir():
             return folder.resolve(), "local"
     name, _, revision = reference.partition("@")

@@ -9,36 +9,56 @@ from typing import Any
 import torch
 import transformers
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 from torchvision.transforms import InterpolationMode, v2
 from transformers.models.siglip2.image_processing_pil_siglip2 import convert_image_to_patches
 
-from backbones.adapters.huggingface_files import open_repository, processor_of
+from backbones.adapters.huggingface_files import Repository, open_repository, processor_of
 from backbones.adapters.huggingface_kinds import Kind
 from backbones.adapters.huggingface_preprocess import preprocess_of
 from backbones.adapters.maps import deepest_by_stride, tokens_to_map
-from backbones.base import Preprocess
+from backbones.base import Backbone, Preprocess
 from backbones.places import Places
-from backbones.reference import Reference
-
-TOLERANCES: Mapping[str, float] = {"DINOv3ViTImageProcessor": 0.15}
-"""The library scales DINOv3's images before it resizes them, its authors (as we) after, to whole grey levels.
-
-Measured on tiny random models and on noise: up to 0.04 in ``embed``, 0.10 in maps; with the same input 0."""
+from backbones.reference import Reference, copy_weights, model_of
 
 
 def reference(reference: str, places: Places) -> Reference:
     """An instance of its own, read by the library alone."""
     repository = open_repository(reference, places)
-    kind, processor = repository.kind, processor_of(repository)
-    library = getattr(transformers, repository.architecture, getattr(transformers, kind.model))
+    library = getattr(transformers, repository.architecture, getattr(transformers, repository.kind.model))
     whole = library.from_pretrained(str(repository.folder), dtype=torch.float32, local_files_only=True).eval()
+    return _own_path(repository, whole)
+
+
+def untrained_reference(reference: str, backbone: Backbone, places: Places) -> Reference:
+    """The same around a model the library builds anew, with the weights of ``backbone`` in its image tower."""
+    repository = open_repository(reference, places, weights=False)
+    kind = repository.kind
+    library = getattr(transformers, repository.architecture, getattr(transformers, kind.model))
+    config = library.config_class.from_pretrained(str(repository.folder), local_files_only=True)
+    whole = library._from_config(config, dtype=torch.float32).eval()
+    twin = model_of(backbone)
+    copy_weights(twin, _counterpart(whole, kind, twin))
+    return _own_path(repository, whole)
+
+
+def _counterpart(whole: Any, kind: Kind, twin: nn.Module) -> nn.Module:
+    """Where in the library's model the twin's weights belong: a depth model's trunk may be held one level deeper."""
+    if not kind.alone:
+        own: nn.Module = whole if isinstance(twin, type(whole)) else whole.base_model
+        return own
+    trunk: nn.Module = whole.get_submodule("backbone" if getattr(whole, "backbone", None) is not None else kind.tower)
+    inner: nn.Module = getattr(trunk, type(twin).__name__.removesuffix("Model").lower(), trunk)
+    return inner
+
+
+def _own_path(repository: Repository, whole: Any) -> Reference:
+    kind, processor = repository.kind, processor_of(repository)
     model = whole if repository.architecture == kind.model else whole.base_model
     return Reference(
         partial(_transform, processor, preprocess_of(processor, repository.name)),
         partial(_embed, model, kind),
         partial(_maps, model, kind),
-        TOLERANCES.get(type(processor).__name__.removesuffix("Pil"), 1e-4),
     )
 
 
@@ -144,3 +164,4 @@ def _patch_size(config: Any) -> int:
 
 
 REFERENCES = {"huggingface": reference}
+UNTRAINED_REFERENCES = {"huggingface": untrained_reference}

@@ -3,6 +3,7 @@
 import inspect
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,10 @@ from backbones.adapters.open_clip_towers import take_any_size, tower_of
 from backbones.base import Backbone, Card, Preprocess
 from backbones.places import Places
 from backbones.plugins import unknown
-from backbones.reference import Reference
+from backbones.reference import Reference, model_of
 from backbones.weights import load_strictly, read_weights, weights_sha256
 
+TINY = Path(__file__).parent / "tiny" / "open_clip"
 SOURCE = f"open_clip {open_clip.__version__}"
 
 
@@ -100,9 +102,11 @@ def load(reference: str, places: Places) -> Backbone:
 
 
 def untrained(reference: str, places: Places) -> Backbone:
-    """The same architecture, preprocessing and card, weights as open_clip initialises them."""
-    architecture, tag = split(reference)
-    config = open_clip.get_pretrained_cfg(architecture, tag)
+    """The same architecture, preprocessing and card, weights as open_clip initialises them.
+
+    Those of ours (``tiny/open_clip``: ``test_vit``) have no tag; images are prepared as is open_clip's default, CLIP's.
+    """
+    architecture, tag, config = _parts(reference)
     return _describe(architecture, tag, config, build(architecture, _arguments(config), places))
 
 
@@ -116,6 +120,24 @@ def reference(reference: str, places: Places) -> Reference:
     activation = _activation(open_clip.get_pretrained_cfg(architecture, tag))
     with no_long_wait():
         model, _, transform = open_clip.create_model_and_transforms(architecture, pretrained=tag, **activation)
+    return _own_path(model, transform)
+
+
+def untrained_reference(reference: str, backbone: Backbone, places: Places) -> Reference:
+    """The same around a model open_clip builds anew, with the weights of ``backbone``."""
+    architecture, _, config = _parts(reference)
+    prepared = {
+        f"image_{name}": config[name] for name in ("mean", "std", "interpolation", "resize_mode") if name in config
+    }
+    with no_long_wait():
+        model, _, transform = open_clip.create_model_and_transforms(
+            architecture, pretrained=None, pretrained_text=False, **_activation(config), **prepared
+        )
+    model.load_state_dict(model_of(backbone).state_dict())
+    return _own_path(model, transform)
+
+
+def _own_path(model: Any, transform: Any) -> Reference:
     model.eval()
     plain = getattr(model.visual, "attn_pool", None) is None  # CoCa's final norm does not fit its tokens
 
@@ -150,6 +172,15 @@ def split(name: str) -> tuple[str, str]:
     return architecture, tag
 
 
+def _parts(reference: str) -> tuple[str, str, Mapping[str, Any]]:
+    """Architecture, tag and what the tag changes; the smallest of a kind are ours and have neither tag nor weights."""
+    if (TINY / f"{reference}.json").is_file():
+        open_clip.add_model_config(TINY)
+        return reference, "", {}
+    architecture, tag = split(reference)
+    return architecture, tag, open_clip.get_pretrained_cfg(architecture, tag)
+
+
 def build(architecture: str, kwargs: dict[str, Any], places: Places) -> nn.Module:
     """An untrained model of both towers; ``kwargs`` are fields of open_clip's model configuration, or ``force_...``.
 
@@ -163,8 +194,9 @@ def build(architecture: str, kwargs: dict[str, Any], places: Places) -> nn.Modul
         raise ValueError(
             f"kwargs {', '.join(taken)} are not for a card: weights, precision and device are BoB's to say"
         )
+    text = open_clip.get_model_config(architecture).get("text_cfg", {})
     try:
-        with no_long_wait():
+        with no_long_wait() if "hf_model_name" in text else nullcontext():
             model: nn.Module = open_clip.create_model(architecture, pretrained_text=False, **kwargs)
     except TypeError as error:
         raise ValueError(f"open_clip cannot build {architecture!r} with kwargs {kwargs}: {error}") from None
@@ -249,7 +281,7 @@ def _read(path: Path) -> dict[str, Tensor]:
 
 def _describe(architecture: str, tag: str, config: Mapping[str, Any], model: nn.Module) -> Backbone:
     card = Card(
-        name=f"open_clip:{architecture}/{tag}",
+        name=f"open_clip:{architecture}/{tag}" if tag else f"open_clip:{architecture}",
         family="vision-language",
         architecture=architecture,
         parameters=trunk_parameters(model),
@@ -280,4 +312,5 @@ def _one_line(error: Exception) -> str:
 ADAPTERS = {"open_clip": load}
 UNTRAINED = {"open_clip": untrained}
 REFERENCES = {"open_clip": reference}
+UNTRAINED_REFERENCES = {"open_clip": untrained_reference}
 LIBRARIES = {"open_clip": Library(SOURCE, build, wrap, trunk_parameters, built_as)}

@@ -10,8 +10,9 @@ from timm.data.config import resolve_model_data_config
 from torch import Tensor, nn
 
 from backbones.adapters.timm_models import pinned
+from backbones.base import Backbone
 from backbones.places import Places
-from backbones.reference import Reference
+from backbones.reference import Reference, model_of
 
 
 def reference(reference: str, places: Places) -> Reference:
@@ -19,10 +20,10 @@ def reference(reference: str, places: Places) -> Reference:
     return _own_path(timm.create_model(pinned(reference), pretrained=True))
 
 
-def untrained_reference(reference: str, model: nn.Module) -> Reference:
-    """The same around a model timm builds anew, with the weights of ``model``."""
+def untrained_reference(reference: str, backbone: Backbone, places: Places) -> Reference:
+    """The same around a model timm builds anew, with the weights of ``backbone``."""
     fresh = timm.create_model(reference, pretrained=False)
-    fresh.load_state_dict(model.state_dict())
+    fresh.load_state_dict(model_of(backbone).state_dict())
     return _own_path(fresh)
 
 

@@ -45,7 +45,7 @@ class TorchvisionBackbone(Backbone):
     def embed(self, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch dim"]:
         """The classifier's input."""
         reached: list[Tensor] = []
-        self._run_tohead_of(images, reached)
+        self._run_to_head(images, reached)
         return reached[-1].mean((2, 3)) if reached[-1].ndim == 4 else reached[-1]
 
     def feature_maps(
@@ -68,7 +68,7 @@ class TorchvisionBackbone(Backbone):
         """One group a block, in the order the model registers them, head left out."""
         return by_block(self.model, head_of(self.model))
 
-    def _run_tohead_of(self, images: Tensor, reached: list[Tensor]) -> None:
+    def _run_to_head(self, images: Tensor, reached: list[Tensor]) -> None:
         def stop(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
             reached.append(inputs[0])
             raise _ReachedHeadError
@@ -90,7 +90,7 @@ class TorchvisionBackbone(Backbone):
 
         handles = [module.register_forward_hook(keep) for module in modules]
         try:
-            self._run_tohead_of(images, [])
+            self._run_to_head(images, [])
         finally:
             for handle in handles:
                 handle.remove()
@@ -165,10 +165,12 @@ def trunk_parameters(model: nn.Module) -> int:
 
 def head_path(model: nn.Module) -> str:
     """The name of the last layer with weights."""
-    return [name for name, module in model.named_modules() if isinstance(module, nn.Linear | nn.Conv2d)][-1]
+    layers: list[str] = [name for name, module in model.named_modules() if isinstance(module, nn.Linear | nn.Conv2d)]
+    return layers[-1]
 
 
 def head_of(model: nn.Module) -> nn.Module:
+    """The last layer with weights."""
     return model.get_submodule(head_path(model))
 
 

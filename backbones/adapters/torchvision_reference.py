@@ -7,8 +7,9 @@ from torchvision import models
 from torchvision.models.feature_extraction import create_feature_extractor, get_graph_node_names
 
 from backbones.adapters.torchvision_models import arguments_of, head_path, weights_of
+from backbones.base import Backbone
 from backbones.places import Places
-from backbones.reference import Reference
+from backbones.reference import Reference, model_of
 
 
 def reference(reference: str, places: Places) -> Reference:
@@ -17,12 +18,12 @@ def reference(reference: str, places: Places) -> Reference:
     return _own_path(models.get_model(architecture, weights=weights), weights)
 
 
-def untrained_reference(reference: str, model: nn.Module) -> Reference:
-    """The same around a model torchvision builds anew, with the weights of ``model``."""
+def untrained_reference(reference: str, backbone: Backbone, places: Places) -> Reference:
+    """The same around a model torchvision builds anew, with the weights of ``backbone``."""
     architecture, weights = weights_of(reference)
     size = {"image_size": weights.meta["min_size"][0]} if architecture.startswith("vit_") else {}
     fresh = models.get_model(architecture, weights=None, **arguments_of(architecture), **size)
-    fresh.load_state_dict(model.state_dict())
+    fresh.load_state_dict(model_of(backbone).state_dict())
     return _own_path(fresh, weights)
 
 

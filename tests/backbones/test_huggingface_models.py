@@ -20,9 +20,10 @@ from torch import Tensor
 from backbones.adapters.huggingface_kinds import KINDS
 from backbones.base import FAMILIES, Backbone, Classifier, Readable, TextEncoder, freeze
 from backbones.catalogue import load
+from backbones.certification import checks
 from backbones.places import Places
 from backbones.preprocessing import fit_by, normalise, reference_transform
-from backbones.reference import REFERENCES
+from backbones.reference import REFERENCES, reference_of
 from backbones.weights import weights_sha256
 
 transformers = pytest.importorskip("transformers")
@@ -188,6 +189,19 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 def loaded(folders: Callable[[str], Path]) -> Callable[[str], Backbone]:
     kept: dict[str, Backbone] = {}
     return lambda name: copy.deepcopy(kept.get(name) or kept.setdefault(name, load(f"huggingface:{folders(name)}")))
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("prefix", ["", "random:"])
+def test_certificates(name: str, prefix: str, folders: Callable[[str], Path]) -> None:
+    """With weights of the folder, and as a twin of it beside the library's model built anew."""
+    full = f"{prefix}huggingface:{folders(name)}"
+    backbone = load(full)
+    reference = reference_of(full, backbone, Places())
+    assert reference is not None
+    assert reference.tolerance == 1e-4
+    found = list(checks(backbone, lambda: load(full), reference))
+    assert [check for check in found if check.passed is not True] == []
 
 
 @pytest.fixture(scope="module")
