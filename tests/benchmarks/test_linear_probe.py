@@ -35,10 +35,10 @@ def features() -> tuple[Tensor, Tensor, Tensor, Tensor]:
 def test_ten_times_scikit_learn_and_as_accurate(features: tuple[Tensor, Tensor, Tensor, Tensor]) -> None:
     """Time against scikit-learn in float32, its faster way; accuracy against it in float64, where it keeps its word.
 
-    In float32 it also stops where the loss no longer falls, above the tolerance asked for, and where depends on the run
-    (on its number of threads, for one): at l = 3 with a gradient of 3e-4 and 0.55 points of top-1 off the optimum, or
-    of 4e-5 and 0.15 points off. Its gap is printed. In float64 its gradient is at the tolerance everywhere. So accuracy
-    is held against two float64 fits of every strength: one to our tolerance, and one to 1e-8, which is the optimum.
+    In float32 it also stops where the loss no longer falls, above the tolerance asked for, and where differs between
+    runs: at l = 3 it was seen with a gradient of 3e-4 and 0.55 points of top-1 off the optimum, and with one of 4e-5
+    and 0.15 points off. Its gap is printed. In float64 with our tolerance its gradient is within it at every strength.
+    So accuracy is held against two float64 fits of every strength: one to our tolerance, and one to 1e-8.
     """
     x, y, tested, truth = features
     solve(x[:500], y[:500], CLASSES, GRID[:2])
@@ -110,7 +110,7 @@ def dinov2_style(x: Tensor, y: Tensor, heads: int, iterations: int, batch: int =
 def test_three_times_a_dinov2_style_training_of_as_many_heads(
     features: tuple[Tensor, Tensor, Tensor, Tensor],
 ) -> None:
-    """Ten epochs: the harshest reading. The rival's best head is then still short of the optimum on val.
+    """Ten epochs: the harshest reading. The rival's best head is then short of our best model on the tested rows.
 
     dinov2 trains for a fixed 12,500 iterations, which are ten epochs of ImageNet at its batch of 1,024 and 160 of
     these rows at one of 128; that would take sixteen times as long as what is measured here.
