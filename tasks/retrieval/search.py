@@ -61,4 +61,4 @@ def rankings(
 
 
 def _steps(similarities: Float32[np.ndarray, " n"]) -> Int32[np.ndarray, " n"]:
-    return np.asarray(np.rint(similarities * STEPS), dtype=np.int32)
+    return np.asarray(np.rint(similarities * STEPS), np.int32)
