@@ -13,13 +13,13 @@ from backbones.places import Places
 from backbones.plugins import Plugins
 
 REFERENCES = Plugins("source with a reference path", "backbones.adapters", "REFERENCES", "bob.references")
-"""``reference(reference, places) -> Reference`` by source, beside the adapter it checks."""
+"""``reference(reference, places) -> Reference | None`` by source, beside the adapter it checks."""
 
 UNTRAINED_REFERENCES = Plugins(
     "source with a reference path of twins", "backbones.adapters", "UNTRAINED_REFERENCES", "bob.untrained_references"
 )
-"""``reference(reference, backbone, places) -> Reference`` by source: the library's own model, built anew with the
-weights of ``backbone``, its twin."""
+"""``reference(reference, backbone, places) -> Reference | None`` by source: the library's own model, built anew with
+the weights of ``backbone``, its twin."""
 
 
 @dataclass(frozen=True)
@@ -47,12 +47,21 @@ def reference_of(name: str, backbone: Backbone, places: Places) -> Reference | N
         source, _, inner = resolve(split_seed(inner)[0]).partition(":")
         if source not in UNTRAINED_REFERENCES.found:
             return None
-        untrained: Reference = UNTRAINED_REFERENCES.load(source)(inner, backbone, places)
+        untrained: Reference | None = UNTRAINED_REFERENCES.load(source)(inner, backbone, places)
         return untrained
     if source not in REFERENCES.found:
         return None
-    reference: Reference = REFERENCES.load(source)(inner, places)
+    reference: Reference | None = REFERENCES.load(source)(inner, places)
     return reference
+
+
+def not_comparable(why: str) -> Callable[[Image.Image], Tensor]:
+    """A transform for what the library has none for: the check says why it does not apply."""
+
+    def transform(image: Image.Image) -> Tensor:
+        raise NotImplementedError(why)
+
+    return transform
 
 
 def model_of(backbone: Backbone) -> nn.Module:

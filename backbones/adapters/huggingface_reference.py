@@ -44,12 +44,11 @@ def untrained_reference(reference: str, backbone: Backbone, places: Places) -> R
 
 def _counterpart(whole: Any, kind: Kind, twin: nn.Module) -> nn.Module:
     """Where in the library's model the twin's weights belong: a depth model's trunk may be held one level deeper."""
-    if not kind.alone:
-        own: nn.Module = whole if isinstance(twin, type(whole)) else whole.base_model
-        return own
-    trunk: nn.Module = whole.get_submodule("backbone" if getattr(whole, "backbone", None) is not None else kind.tower)
-    inner: nn.Module = getattr(trunk, type(twin).__name__.removesuffix("Model").lower(), trunk)
-    return inner
+    own: nn.Module = whole if isinstance(twin, type(whole)) else whole.base_model
+    if kind.alone:
+        trunk = whole.get_submodule("backbone" if getattr(whole, "backbone", None) is not None else kind.tower)
+        own = getattr(trunk, type(twin).__name__.removesuffix("Model").lower(), trunk)
+    return own
 
 
 def _own_path(repository: Repository, whole: Any) -> Reference:

@@ -2,6 +2,8 @@
 
 import copy
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 import timm
 import torch
@@ -10,9 +12,9 @@ from timm.data.config import resolve_model_data_config
 from torch import Tensor, nn
 
 from backbones.adapters.timm_models import pinned
-from backbones.base import Backbone
+from backbones.base import Backbone, Preprocess
 from backbones.places import Places
-from backbones.reference import Reference, model_of
+from backbones.reference import Reference, model_of, not_comparable
 
 
 def reference(reference: str, places: Places) -> Reference:
@@ -27,8 +29,33 @@ def untrained_reference(reference: str, backbone: Backbone, places: Places) -> R
     return _own_path(fresh)
 
 
-def _own_path(model: nn.Module) -> Reference:
-    config = resolve_model_data_config(model)  # type: ignore[no-untyped-call]
+def build_plainly(architecture: str, kwargs: dict[str, Any]) -> nn.Module:
+    """A card's architecture by timm's own constructor, which takes None as it is meant."""
+    model: nn.Module = timm.models.model_entrypoint(architecture)(pretrained=False, **kwargs)
+    return model
+
+
+def stated_path(model: nn.Module, preprocess: Preprocess) -> Reference:
+    """timm's own transform with the numbers that a card states, and the model without the head.
+
+    What timm's transform has not is not compared: the ways to crop other than ``center`` and ``squash``.
+    """
+    crop = {"center": "center", "squash": "squash"}.get(preprocess.crop)
+    if crop is None:
+        return replace(_own_path(model), transform=not_comparable(f"timm does not crop as {preprocess.crop!r} says"))
+    stated = {
+        "input_size": (3, *preprocess.size),
+        "interpolation": preprocess.interpolation,
+        "mean": preprocess.mean,
+        "std": preprocess.std,
+        "crop_pct": min(preprocess.size) / preprocess.resize,
+        "crop_mode": crop,
+    }
+    return _own_path(model, stated)
+
+
+def _own_path(model: nn.Module, stated: dict[str, Any] | None = None) -> Reference:
+    config = stated or resolve_model_data_config(model)  # type: ignore[no-untyped-call]
     model.eval()
     headless = copy.deepcopy(model)
     headless.reset_classifier(0)  # type: ignore[operator]

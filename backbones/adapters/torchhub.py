@@ -29,7 +29,7 @@ def load(reference: str, places: Places) -> Backbone:
     """
     card = named(reference)
     refuse_untrusted(card, places)
-    file = _fetched(reference, card, places)
+    file = fetched(reference, card, places)
     try:
         return assemble(f"torchhub:{reference}", card, file, places)
     except ValueError as error:
@@ -55,7 +55,8 @@ def named(name: str) -> HubCard:
     return cards()[name]
 
 
-def _fetched(reference: str, card: HubCard, places: Places) -> Path:
+def fetched(reference: str, card: HubCard, places: Places) -> Path:
+    """The file of a card's weights, fetched where it is not there. Raises ``OSError`` saying where to get it."""
     try:
         return places.find(card.weights, "weights file")
     except FileNotFoundError:

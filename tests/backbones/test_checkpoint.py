@@ -13,9 +13,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from backbones.base import Classifier, Preprocess, freeze
+from backbones.base import Backbone, Classifier, Preprocess, freeze
 from backbones.catalogue import load
+from backbones.certification import checks
 from backbones.places import Places
+from backbones.reference import reference_of
 
 CARD = {
     "name": "tiny",
@@ -148,6 +150,7 @@ def test_real_cards_give_the_figures_of_their_readme(name: str) -> None:
     root = real_data()
     dim, right = REAL[name]
     backbone = freeze(load(f"checkpoint:{CARDS / name}.yaml", Places((root,))))
+    _assert_as_upstream(f"checkpoint:{CARDS / name}.yaml", backbone, Places((root,)))
     assert backbone.embed(torch.zeros(1, 3, 224, 224)).shape == (1, dim)
     if right is None:
         return
@@ -155,6 +158,13 @@ def test_real_cards_give_the_figures_of_their_readme(name: str) -> None:
     assert isinstance(backbone, Classifier)
     predicted = torch.cat([backbone.classify(batch).argmax(1) for batch in images.split(25)])
     assert sum(backbone.classes[row] == each for row, each in zip(predicted.tolist(), truth, strict=True)) == right
+
+
+def _assert_as_upstream(name: str, backbone: Backbone, places: Places) -> None:
+    reference = reference_of(name, backbone, places)
+    assert (reference is None) == ("voc_seg" in name), "parts are missing from this file alone"
+    found = [each for each in checks(backbone, lambda: load(name, places), reference) if "upstream" in each.name]
+    assert [each.passed for each in found if "maps" not in each.name] == [None if reference is None else True] * 2
 
 
 def central_crops(archive: Path, preprocess: Preprocess) -> tuple[Tensor, list[str]]:

@@ -7,7 +7,17 @@ import pytest
 
 HEAVY = {
     *("torch", "torchvision", "numpy", "scipy", "pandas", "pyarrow", "sklearn", "PIL", "matplotlib"),
-    *("timm", "transformers", "diffusers", "datasets", "huggingface_hub", "pydantic", "pydantic_core", "rich"),
+    *(
+        "timm",
+        "transformers",
+        "diffusers",
+        "open_clip",
+        "datasets",
+        "huggingface_hub",
+        "pydantic",
+        "pydantic_core",
+        "rich",
+    ),
 }
 
 
@@ -25,6 +35,17 @@ def test_nothing_heavy_is_imported(command: str) -> None:
         "try: main()\n"
         "except SystemExit as stop: assert not stop.code\n"
         f"loaded = {HEAVY!r} & set(sys.modules)\n"
+        "assert not loaded, loaded"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_importing_backbones_imports_no_family() -> None:
+    families = {"timm", "open_clip", "transformers", "diffusers"}
+    code = (
+        "import sys, backbones, backbones.base, backbones.catalogue, backbones.certification, backbones.reference\n"
+        f"loaded = {families!r} & set(sys.modules)\n"
         "assert not loaded, loaded"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
