@@ -67,6 +67,14 @@ class Preprocess:
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
 
+    def __post_init__(self) -> None:
+        """Statistics in grey levels are the commonest slip: features of them are noise, and look like features."""
+        if not all(0 <= value <= 1 for value in self.mean) or not all(0 < value <= 1 for value in self.std):
+            raise ValueError(
+                f"mean {self.mean} and std {self.std} must be those of pixels scaled to [0, 1] "
+                "(mean in 0..1, std above 0 and at most 1); if they are of 0..255, divide them by 255"
+            )
+
 
 class Backbone(nn.Module, ABC):
     """A pretrained trunk. Input is always a batch already put through ``preprocess``."""

@@ -126,7 +126,7 @@ class Gauntlet:
             answers = list(task.run(backbone, cell.question.data, self.extractor, cell.seed))
         finished = self._record(cell, backbone, answers, measured)
         self.store.commit(finished, outputs_table(answers))
-        self.say(f"{cell.backbone}  {finished.cell.setting()}  {_headline(finished)}")
+        self.say(f"{cell.backbone}  {finished.cell.setting()}  seed {cell.seed}  {_headline(finished)}")
 
     def _record(self, cell: Cell, backbone: Backbone, answers: list[Any], measured: Measured) -> record.Record:
         used = list(self.extractor.used)

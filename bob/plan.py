@@ -117,6 +117,8 @@ def read_plan(asked: Asked) -> Plan:
         return parse_plan({"backbones": asked.backbones, "tasks": entries, "seeds": asked.seeds}, "command line")
     try:
         content = read_yaml(asked.plan) if asked.plan else load_yaml(_demo(), "demo plan")
+    except FileNotFoundError:
+        raise PlanError([f"no plan {str(asked.plan)!r} in {Path.cwd()}"]) from None
     except (OSError, ValueError) as error:
         raise PlanError([str(error)]) from None
     return parse_plan(content, str(asked.plan or "demo plan"))

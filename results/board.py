@@ -243,7 +243,10 @@ def _remarks(
         if record.key in stale:
             why = outdated.get(record.key, f"protocol version {record.identity.protocol_version}")
             yield f"stale: {where} ({why})"
-        elif record.key in suspects:
-            yield f"quarantined: {where}: {suspects[record.key]}"
         elif record.status == "failed" and record.error:
             yield f"failed: {where}: {record.error.kind}: {record.error.message}"
+    yield from dict.fromkeys(  # floors are held against all seeds together, so that each would say the same
+        f"quarantined: {record.cell.backbone}, {record.cell.setting()}: {suspects[record.key]}"
+        for record in current
+        if record.key in suspects
+    )

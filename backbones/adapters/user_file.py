@@ -153,7 +153,10 @@ def _preprocess(stated: Any, path: Path) -> Preprocess:
     wanted = {field.name for field in fields(Preprocess)}
     if not isinstance(stated, dict) or not set(stated) <= wanted:
         raise ValueError(f"PREPROCESS of {path} must be a dictionary of {', '.join(sorted(wanted))}; got {stated!r}")
-    return Preprocess(**{**asdict(DEFAULT_PREPROCESS), **stated})
+    try:
+        return Preprocess(**{**asdict(DEFAULT_PREPROCESS), **stated})
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"PREPROCESS of {path}: {error}") from None
 
 
 def _card(model: nn.Module, code: own_code.OwnCode, name: str, path: Path, preprocess_stated: bool) -> Card:

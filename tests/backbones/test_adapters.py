@@ -340,6 +340,13 @@ def test_users_own_backbone_is_taken_as_it_is(tmp_path: Path) -> None:
     assert backbone.embed(torch.ones(2, 3, 8, 8)).tolist() == [[1.0] * 3] * 2
 
 
+@pytest.mark.parametrize("statistics", ["'mean': (123.7, 116.3, 103.5)", "'std': (58.4, 57.1, 57.4)", "'std': 0.5"])
+def test_statistics_that_are_not_of_pixels_in_0_to_1_are_refused(statistics: str, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(f"from torch import nn\nbuild = nn.Flatten\nPREPROCESS = {{{statistics}}}\n")
+    with pytest.raises(ValueError, match=r"PREPROCESS of .*mine\.py: "):
+        load("file:mine.py:build", Places((tmp_path,)))
+
+
 @pytest.mark.parametrize(
     "line", ["PREPROCESS = {'sise': 3}", "CARD = {'family': 'supervized'}", "CARD = {'name': 'x'}"]
 )

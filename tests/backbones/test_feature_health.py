@@ -67,11 +67,13 @@ def test_suspicions(change: dict[str, object], words: str) -> None:
 
 
 def test_statistics_in_grey_levels_instead_of_fractions_are_caught(tmp_path: Path) -> None:
-    """The commonest slip in a user's own preprocessing: mean and std of 0..255 where 0..1 is meant."""
+    """The commonest slips in a user's own preprocessing: statistics of 0..255, and pixels that stay so."""
+    with pytest.raises(ValueError, match="divide them by 255"):
+        Preprocess((8, 8), 8, "center", "bilinear", (123.7, 116.3, 103.5), (58.4, 57.1, 57.4))
     backbone = Fake()
     extractor = Extractor(ExtractSettings(tmp_path, device="cpu"))
     extractor(backbone, random_images(20))
-    backbone.preprocess = Preprocess((8, 8), 8, "center", "bilinear", (123.7, 116.3, 103.5), (58.4, 57.1, 57.4))
+    backbone.preprocess = Preprocess((8, 8), 8, "center", "bilinear", (0.0, 0.0, 0.0), (1 / 255, 1 / 255, 1 / 255))
     extractor(backbone, random_images(20))
     sound, slipped = (list(facts.health.suspicions()) for facts in extractor.used)
     assert not sound
