@@ -96,14 +96,19 @@ class FeatureRun:
 
     def _features(self, rows: Sequence[int], copies: "SimpleQueue[Frozen]") -> NDArray[np.float32]:
         """All of a batch on one core, with a copy of the model that nobody else uses meanwhile."""
-        batch = self._empty(len(rows))
-        for at, row in enumerate(rows):
-            self._load(row, batch[at])
+        batch = self.filled(rows)
         mine = copies.get()
         try:
             return self.forward(mine, batch)
         finally:
             copies.put(mine)
+
+    def filled(self, rows: Sequence[int]) -> UInt8[Tensor, "batch 3 height width"]:
+        """Decoded and fitted images of these rows, channels-last, all by the calling thread."""
+        batch = self._empty(len(rows))
+        for at, row in enumerate(rows):
+            self._load(row, batch[at])
+        return batch
 
     def _submit(self, rows: Sequence[int]) -> tuple[Tensor, list[Future[None]]]:
         batch = self._empty(len(rows))

@@ -6,6 +6,7 @@ compared, so that a machine that is busy for a while is busy for all of them.
 
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from statistics import median
 
@@ -169,17 +170,16 @@ def test_extraction_in_bfloat16(files, tmp_path):
 
 
 def test_decoding_and_preprocessing(files):
-    """Both with their workers already started, to normalised float32 batches."""
-    loader = timm_loader(files)
-    with FeatureRun(backbone(), files, "pooled", torch.device("cpu"), 2, "float32", None) as run:
-        speed = in_turns(
-            {
-                "timm loader": lambda: sum(len(images) for images, _ in loader),
-                "ours": lambda: sum(
-                    len(normalise(images, run.backbone.preprocess)) for images in run.batches([range(IMAGES)])
-                ),
-            }
-        )
+    """Both with their workers already started, to normalised float32 batches; ours as a run on a CPU goes about it."""
+    loader, model = timm_loader(files), backbone()
+    run = FeatureRun(model, files, "pooled", torch.device("cpu"), 2, "float32", None)
+    batches = [range(start, start + run.forward.batch_size) for start in range(0, IMAGES, run.forward.batch_size)]
+    with run, ThreadPoolExecutor(2, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+
+        def ours() -> int:
+            return sum(pool.map(lambda rows: len(normalise(run.filled(rows), model.preprocess)), batches))
+
+        speed = in_turns({"timm loader": lambda: sum(len(images) for images, _ in loader), "ours": ours})
     assert speed["ours"] >= 1.5 * speed["timm loader"]
 
 
