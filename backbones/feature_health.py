@@ -1,6 +1,7 @@
 """What a matrix of features says of itself: collapsed, repeated, constant, or made from badly scaled input."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -8,6 +9,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 from numpy.typing import NDArray
+
+from backbones.feature_checks import is_collapsed
 
 ROWS = 256
 """Rows looked at, spread over all: enough for the limits below, and little memory beside the matrix."""
@@ -26,11 +29,13 @@ FARTHEST_MEAN, LARGEST_STD, SMALLEST_STD = 3.0, 4.0, 0.02
 class Health:
     """``sha256`` is of all values, the rest of a sample of rows, and of the first images' input a channel.
 
+    ``collapsed`` says that the rows are all the same (:func:`backbones.feature_checks.is_collapsed`).
     ``effective_rank`` is exp(entropy) of the normalised singular values of the centred rows (RankMe, Garrido et al.
     2023, there without centring, which hides a common offset). Shares are in [0, 1].
     """
 
     sha256: str
+    collapsed: bool
     effective_rank: float
     constant_dims: float
     repeated_rows: float
@@ -44,10 +49,12 @@ class Health:
             yield f"the preprocessed images' mean is {_few(self.input_mean)}, far from 0: check the card's mean and std"
         if any(not SMALLEST_STD <= std <= LARGEST_STD for std in self.input_std):
             yield f"the preprocessed images' std is {_few(self.input_std)}, far from 1: check the card's mean and std"
+        if self.collapsed:
+            yield "collapsed: every image has the same features"
         if self.looked_at < FEWEST:
             return
-        if self.effective_rank < LEAST_RANK:
-            yield f"the features have collapsed: effective rank {self.effective_rank:.2f}"
+        if self.effective_rank < LEAST_RANK and not self.collapsed:
+            yield f"collapsed: the features have an effective rank of {self.effective_rank:.2f}"
         if self.constant_dims > MOST_CONSTANT:
             yield f"{100 * self.constant_dims:.1f} % of the feature dimensions are constant"
         if self.repeated_rows > MOST_REPEATED:
@@ -58,15 +65,10 @@ def health(
     blocks: Iterable[NDArray[Any]], rows: int, checksums: Sequence[str], inputs: Float[np.ndarray, "n 3 height width"]
 ) -> Health:
     """Of a matrix given block by block, with the checksums of its blocks and some of its preprocessed images."""
-    wanted = np.unique(np.linspace(0, rows - 1, min(ROWS, rows)).astype(int))
-    begin, taken = 0, list[NDArray[np.float64]]()
-    for block in blocks:
-        inside = wanted[(wanted >= begin) & (wanted < begin + len(block))] - begin
-        taken.append(block[inside].astype(np.float64))
-        begin += len(block)
-    sample = np.concatenate(taken)
+    sample = _spread(blocks, rows)
     return Health(
         sha256=hashlib.sha256("".join(checksums).encode()).hexdigest(),
+        collapsed=is_collapsed([sample]),
         effective_rank=effective_rank(sample),
         constant_dims=float((np.ptp(sample, axis=0) == 0).mean()),
         repeated_rows=_repeated(sample),
@@ -86,14 +88,29 @@ def effective_rank(rows: Float[np.ndarray, "n dim"]) -> float:
     scale = float(np.abs(centred).max(initial=0.0))
     if scale <= 1e-6 * float(np.abs(rows).max(initial=0.0)):
         return 0.0
-    values = np.linalg.svd(centred / scale, compute_uv=False)
-    shares = values[values > 0] / values.sum()
+    centred /= scale
+    # From the smaller Gram matrix: a singular value decomposition would copy all rows. Below 1e-14 is its rounding.
+    squares = np.linalg.eigvalsh(centred @ centred.T if len(rows) < rows.shape[1] else centred.T @ centred)
+    values = np.sqrt(squares[squares > 1e-14 * squares[-1]])
+    shares = values / values.sum()
     return float(np.exp(-(shares * np.log(shares)).sum()))
 
 
+def _spread(blocks: Iterable[NDArray[Any]], rows: int) -> Float[np.ndarray, "n dim"]:
+    """At most :data:`ROWS` rows, evenly spread over all."""
+    wanted = np.unique(np.linspace(0, rows - 1, min(ROWS, rows)).astype(int))
+    begin, sample = 0, np.empty((len(wanted), 0))
+    for block in blocks:
+        sample = sample if sample.shape[1] else np.empty((len(wanted), block.shape[1]))
+        inside = (wanted >= begin) & (wanted < begin + len(block))
+        sample[inside] = block[wanted[inside] - begin]
+        begin += len(block)
+    return sample
+
+
 def _repeated(rows: Float[np.ndarray, "n dim"]) -> float:
-    _, inverse, counts = np.unique(rows, axis=0, return_inverse=True, return_counts=True)
-    return float((counts[inverse] > 1).mean())
+    counts = Counter(row.tobytes() for row in rows)
+    return sum(count for count in counts.values() if count > 1) / len(rows)
 
 
 def _few(values: Sequence[float]) -> str:

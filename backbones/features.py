@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 
 from backbones.base import Backbone, resolve_device
 from backbones.feature_cache import Building, FeatureCache, Layout, block_rows
-from backbones.feature_checks import check_finite, is_collapsed
+from backbones.feature_checks import check_finite
 from backbones.feature_health import Health, health
 from backbones.feature_run import FeatureRun
 from backbones.images import Images
 from backbones.inference import Layer, call_of
 
-FEATURES_VERSION = 2
+FEATURES_VERSION = 3
 """Part of every cache key: raise it when a change to decoding, preprocessing or extraction changes features."""
 
 Progress = Callable[[str, int, int], None]
@@ -64,7 +64,6 @@ class FeatureFacts:
     batch_size: int
     decoding: Literal["fast", "pil"]
     folded: bool
-    collapsed: bool
     warnings: tuple[str, ...]
     images: str
     layer: Layer
@@ -134,11 +133,6 @@ class Extractor:
             raise
         assert building.layout is not None
         seconds = time.perf_counter() - started
-        collapsed = is_collapsed(building.blocks(building.layout))
-        warnings = [
-            *run.forward.notes,
-            *([f"collapsed: {backbone.card.name} gives every image the same features"] * collapsed),
-        ]
         facts = FeatureFacts(
             images_per_second=computed / seconds,
             seconds=seconds,
@@ -148,8 +142,7 @@ class Extractor:
             batch_size=run.forward.batch_size,
             decoding=run.decoding,
             folded=run.frozen.folded,
-            collapsed=collapsed,
-            warnings=tuple(warnings),
+            warnings=tuple(run.forward.notes),
             images=images.identity,
             layer=layer,
             health=health(

@@ -52,6 +52,8 @@ class TimmBackbone(Backbone):
 
     def read(self, images: Float[Tensor, "batch 3 height width"], readout: str) -> Float[Tensor, "batch dim"]:
         """A block's class token or mean patch, or a stage's mean; see ``readouts``."""
+        if readout not in self.readouts:
+            raise unknown("readout", readout, self.readouts)
         return timm_readouts.read(self.model, whole_patches(images, patch_of(self.model)), readout)
 
     def layers(self) -> list[tuple[str, list[nn.Parameter]]]:

@@ -7,8 +7,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from backbones.plugins import unknown
-
 
 def readouts(model: nn.Module) -> tuple[str, ...]:
     """Names, the most promising first: the last block or stage, several of the last, then deep to shallow.
@@ -26,9 +24,7 @@ def readouts(model: nn.Module) -> tuple[str, ...]:
 
 
 def read(model: nn.Module, images: Float[Tensor, "batch 3 height width"], readout: str) -> Float[Tensor, "batch dim"]:
-    """One vector an image; tokens after the model's final norm, as timm and DINOv2's evaluation take them."""
-    if readout not in readouts(model):
-        raise unknown("readout", readout, readouts(model))
+    """One vector an image, for one of ``readouts``; tokens after the final norm, as DINOv2's evaluation takes them."""
     where, _, pooling = readout.partition("/")
     number = int(where.lstrip("abcdefghijklmnopqrstuvwxyz"))
     if where.startswith("stage"):

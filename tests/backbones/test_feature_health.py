@@ -6,13 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from torch import Tensor
 
 from backbones.base import Preprocess
 from backbones.feature_health import Health, effective_rank, health
 from backbones.features import Extractor, ExtractSettings
 from tests.feature_fakes import Fake, random_images
 
-SOUND = Health("0" * 64, 20.0, 0.0, 0.0, (0.1, 0.0, -0.2), (1.0, 0.9, 1.1), 100)
+SOUND = Health("0" * 64, False, 20.0, 0.0, 0.0, (0.1, 0.0, -0.2), (1.0, 0.9, 1.1), 100)
 
 
 def of(matrix: np.ndarray, block: int = 32) -> Health:
@@ -55,7 +57,8 @@ def test_a_sample_spread_over_all_rows_stands_for_a_large_matrix() -> None:
         ({"input_mean": (-5.0, 0.0, 0.0)}, "mean is -5, 0, 0, far from 0"),
         ({"input_std": (255.0, 1.0, 1.0)}, "std is .*far from 1"),
         ({"input_std": (0.004, 0.004, 0.004)}, "std is .*far from 1"),
-        ({"effective_rank": 1.1}, "collapsed: effective rank 1.10"),
+        ({"collapsed": True, "effective_rank": 0.0}, "collapsed: every image has the same features"),
+        ({"effective_rank": 1.1}, "collapsed: the features have an effective rank of 1.10"),
         ({"constant_dims": 0.995}, "99.5 % of the feature dimensions are constant"),
         ({"repeated_rows": 0.8}, "80 % of the images"),
     ],
@@ -81,3 +84,17 @@ def test_statistics_in_grey_levels_instead_of_fractions_are_caught(tmp_path: Pat
     again = Extractor(ExtractSettings(tmp_path, device="cpu"))
     again(backbone, random_images(20))
     assert again.used[0].health == extractor.used[1].health
+
+
+def test_the_same_features_for_every_image_are_told(tmp_path: Path) -> None:
+    """Up to noise far below their size: its directions are many, so that the effective rank alone would say nothing."""
+    noise = torch.Generator().manual_seed(0)
+
+    def constant(images: Tensor) -> Tensor:
+        return 1 + 1e-6 * torch.randn(len(images), 8, generator=noise)
+
+    extractor = Extractor(ExtractSettings(tmp_path, device="cpu"))
+    extractor(Fake(constant), random_images(40))
+    found = extractor.used[0].health
+    assert found.effective_rank > 2
+    assert list(found.suspicions()) == ["collapsed: every image has the same features"]
