@@ -7,9 +7,9 @@ import diffusers
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from backbones.adapters.diffusion_denoiser import Denoiser
-from backbones.adapters.diffusion_transformer import DiTDenoiser
-from backbones.adapters.diffusion_unet import UNetDenoiser
+from backbones.adapters.diffusion.denoiser import Denoiser
+from backbones.adapters.diffusion.transformer import DiTDenoiser
+from backbones.adapters.diffusion.unet import UNetDenoiser
 
 XL: dict[str, Any] = {
     "sample_size": 128,

@@ -20,8 +20,8 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from backbones.adapters.diffusers_models import DiffusionBackbone
-from backbones.adapters.diffusion_latents import fixed_noise
+from backbones.adapters.diffusion.latents import fixed_noise
+from backbones.adapters.diffusion.models import DiffusionBackbone
 from backbones.base import Readable, freeze
 from backbones.catalogue import load
 from backbones.places import Places

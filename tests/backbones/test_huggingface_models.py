@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from backbones.adapters.huggingface_kinds import KINDS
+from backbones.adapters.huggingface.kinds import KINDS
 from backbones.base import FAMILIES, Backbone, Classifier, Readable, TextEncoder, freeze
 from backbones.catalogue import load
 from backbones.certification import checks
@@ -486,7 +486,7 @@ def test_preprocess_is_the_processors(
 def test_large_convnext_squashes(size: int) -> None:
     from transformers.models.convnext.image_processing_pil_convnext import ConvNextImageProcessorPil
 
-    from backbones.adapters.huggingface_preprocess import preprocess_of
+    from backbones.adapters.huggingface.preprocess import preprocess_of
 
     theirs = ConvNextImageProcessorPil(size={"shortest_edge": size})
     image = picture("smooth", 431, 300)
@@ -702,7 +702,7 @@ def test_a_cached_repository_is_pinned_to_its_commit(
 
 
 def test_a_missing_library_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in [name for name in sys.modules if "huggingface_" in name and name.startswith("backbones.")]:
+    for module in [name for name in sys.modules if name.startswith("backbones.adapters.huggingface")]:
         monkeypatch.delitem(sys.modules, module)
     monkeypatch.setitem(sys.modules, "transformers", None)
     with pytest.raises(ImportError, match=r"uv sync --extra huggingface"):

@@ -1,8 +1,8 @@
 """Latent diffusion models as diffusers saves them: ``diffusers:REPO``, ``diffusers:REPO@REVISION``, or a folder.
 
 The image goes through the autoencoder's encoder and the denoiser up to the block that is read; the blocks after it are
-not executed. Which block, timestep and noise an embedding takes is said in ``diffusion_unet`` and
-``diffusion_transformer``. Images are resized bicubically and cut about their centre, as the models' training did.
+not executed. Which block, timestep and noise an embedding takes is said in ``unet`` and
+``transformer``. Images are resized bicubically and cut about their centre, as the models' training did.
 """
 
 import json
@@ -16,12 +16,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from backbones.adapters.diffusion_denoiser import Denoiser, read_modules
-from backbones.adapters.diffusion_folder import PipelineFolder, find_pipeline
-from backbones.adapters.diffusion_latents import NOISE_SEED, LatentEncoder, NoiseSchedule, noise_schedule
-from backbones.adapters.diffusion_prompt import PROMPT
-from backbones.adapters.diffusion_transformer import transformer_denoiser
-from backbones.adapters.diffusion_unet import unet_denoiser
+from backbones.adapters.diffusion.denoiser import Denoiser, read_modules
+from backbones.adapters.diffusion.folder import PipelineFolder, find_pipeline
+from backbones.adapters.diffusion.latents import NOISE_SEED, LatentEncoder, NoiseSchedule, noise_schedule
+from backbones.adapters.diffusion.prompt import PROMPT
+from backbones.adapters.diffusion.transformer import transformer_denoiser
+from backbones.adapters.diffusion.unet import unet_denoiser
 from backbones.adapters.maps import Map
 from backbones.base import Backbone, Card, Preprocess
 from backbones.catalogue import entries

@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from backbones.adapters.diffusion_denoiser import Denoiser, Timesteps
-from backbones.adapters.diffusion_folder import PipelineFolder
-from backbones.adapters.diffusion_latents import Latents
-from backbones.adapters.diffusion_prompt import encode_masked
+from backbones.adapters.diffusion.denoiser import Denoiser, Timesteps
+from backbones.adapters.diffusion.folder import PipelineFolder
+from backbones.adapters.diffusion.latents import Latents
+from backbones.adapters.diffusion.prompt import encode_masked
 from backbones.adapters.maps import Map, tokens_to_map
 
 PIXART_TOKENS = {"PixArtSigmaPipeline": 300}

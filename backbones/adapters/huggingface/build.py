@@ -12,9 +12,9 @@ import transformers
 from safetensors import SafetensorError
 from torch import nn
 
-from backbones.adapters.huggingface_files import Repository
-from backbones.adapters.huggingface_kinds import KINDS, Kind, Pooled
-from backbones.adapters.huggingface_tower import layers as tower_layers
+from backbones.adapters.huggingface.files import Repository
+from backbones.adapters.huggingface.kinds import KINDS, Kind, Pooled
+from backbones.adapters.huggingface.tower import layers as tower_layers
 
 
 def trained(repository: Repository) -> tuple[nn.Module, Kind]:

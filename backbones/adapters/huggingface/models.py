@@ -8,11 +8,11 @@ import transformers
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from backbones.adapters import huggingface_build as build
-from backbones.adapters import huggingface_tower as tower_of
-from backbones.adapters.huggingface_files import Repository, open_repository, processor_of, tokenizer_of
-from backbones.adapters.huggingface_kinds import SETTINGS_OF_NO_WEIGHT, Kind
-from backbones.adapters.huggingface_preprocess import preprocess_of
+from backbones.adapters.huggingface import build
+from backbones.adapters.huggingface import tower as tower_of
+from backbones.adapters.huggingface.files import Repository, open_repository, processor_of, tokenizer_of
+from backbones.adapters.huggingface.kinds import SETTINGS_OF_NO_WEIGHT, Kind
+from backbones.adapters.huggingface.preprocess import preprocess_of
 from backbones.adapters.imagenet import wordnet_ids_of
 from backbones.base import Backbone, Card, Preprocess
 from backbones.places import Places

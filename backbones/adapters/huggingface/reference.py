@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from torchvision.transforms import InterpolationMode, v2
 from transformers.models.siglip2.image_processing_pil_siglip2 import convert_image_to_patches
 
-from backbones.adapters.huggingface_files import Repository, open_repository, processor_of
-from backbones.adapters.huggingface_kinds import Kind
-from backbones.adapters.huggingface_preprocess import preprocess_of
+from backbones.adapters.huggingface.files import Repository, open_repository, processor_of
+from backbones.adapters.huggingface.kinds import Kind
+from backbones.adapters.huggingface.preprocess import preprocess_of
 from backbones.adapters.maps import deepest_by_stride, tokens_to_map
 from backbones.base import Backbone, Preprocess
 from backbones.places import Places

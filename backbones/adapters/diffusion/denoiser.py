@@ -8,7 +8,7 @@ from typing import Any
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from backbones.adapters.diffusion_latents import Latents
+from backbones.adapters.diffusion.latents import Latents
 from backbones.adapters.maps import Map
 
 Timesteps = Int[Tensor, "batch"]

@@ -12,10 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from backbones.adapters.diffusion_denoiser import Denoiser, Timesteps
-from backbones.adapters.diffusion_folder import PipelineFolder
-from backbones.adapters.diffusion_latents import Latents
-from backbones.adapters.diffusion_prompt import encode_last, encode_penultimate
+from backbones.adapters.diffusion.denoiser import Denoiser, Timesteps
+from backbones.adapters.diffusion.folder import PipelineFolder
+from backbones.adapters.diffusion.latents import Latents
+from backbones.adapters.diffusion.prompt import encode_last, encode_penultimate
 from backbones.adapters.maps import Map
 
 CLIP_TOKENS = 77

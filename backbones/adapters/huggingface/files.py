@@ -12,13 +12,13 @@ import yaml
 from huggingface_hub import errors
 
 from backbones.adapters.hub import no_long_wait
-from backbones.adapters.huggingface_kinds import Kind, kind_of
+from backbones.adapters.huggingface.kinds import Kind, kind_of
 from backbones.places import Places
 
 FILES = ("*.json", "*.txt", "*.model", "README.md", "model.safetensors", "model-*-of-*.safetensors")
 PICKLES = ("pytorch_model.bin", "pytorch_model-*-of-*.bin")
 WITHOUT_WEIGHTS = FILES[:4]
-TINY = Path(__file__).parent / "tiny" / "huggingface"
+TINY = Path(__file__).parent / "tiny"
 """The smallest models of a kind, as configurations in the library's own format: there are no weights, only twins."""
 
 

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from backbones.adapters.huggingface_kinds import Kind, depth_of
+from backbones.adapters.huggingface.kinds import Kind, depth_of
 from backbones.adapters.maps import Map, deepest_by_stride, fit_to_stride, tokens_to_map
 from backbones.plugins import unknown
 

@@ -12,8 +12,8 @@ from PIL import Image
 from torch import Tensor, nn
 from torchvision.transforms import CenterCrop, Compose, InterpolationMode, Resize
 
-from backbones.adapters.diffusers_models import DiffusionBackbone, denoiser_part, image_size
-from backbones.adapters.diffusion_folder import PipelineFolder, find_pipeline
+from backbones.adapters.diffusion.folder import PipelineFolder, find_pipeline
+from backbones.adapters.diffusion.models import DiffusionBackbone, denoiser_part, image_size
 from backbones.base import Backbone
 from backbones.places import Places
 from backbones.reference import Reference, copy_weights

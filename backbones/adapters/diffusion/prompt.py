@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from backbones.adapters.diffusion_folder import PipelineFolder
+from backbones.adapters.diffusion.folder import PipelineFolder
 
 PROMPT = ""
 

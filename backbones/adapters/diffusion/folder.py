@@ -30,7 +30,7 @@ WEIGHTS = tuple(
 )
 """What is fetched: never a pickle, a script, or the same weights a second time in half precision."""
 
-TINY = Path(__file__).parent / "tiny" / "diffusers"
+TINY = Path(__file__).parent / "tiny"
 """The smallest pipelines of a kind, as configs alone: there are no weights, only twins."""
 
 SHOWN = 3

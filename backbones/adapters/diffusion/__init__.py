@@ -1,0 +1,1 @@
+"""diffusers: latent diffusion models behind the contract, run up to the block that is read."""
