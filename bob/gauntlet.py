@@ -22,7 +22,7 @@ from results import record
 from results.statistics import bootstrap_interval
 from results.store import Store
 from slurm.here import Job, launch
-from tasks.base import Note, Outputs, Score
+from tasks.base import Note, Outputs, Score, Tools
 
 WAIT_SECONDS = 0.2
 """Between looks at a cell that another process is working on."""
@@ -123,7 +123,7 @@ class Gauntlet:
         self.extractor.used.clear()
         with measure(self.device) as measured:
             task = cell.question.task
-            answers = list(task.run(backbone, cell.question.data, self.extractor, cell.seed))
+            answers = list(task.run(backbone, cell.question.data, Tools(self.extractor), cell.seed))
         finished = self._record(cell, backbone, answers, measured)
         self.store.commit(finished, outputs_table(answers))
         self.say(f"{cell.backbone}  {finished.cell.setting()}  seed {cell.seed}  {_headline(finished)}")

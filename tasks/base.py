@@ -10,10 +10,23 @@ from numpy.typing import NDArray
 from backbones.base import Backbone
 from backbones.images import Images
 from backbones.inference import Layer
+from backbones.training.execution import Execution
 from tasks.datasets.base import Dataset
 
 Extract = Callable[[Backbone, Images, Layer], NDArray[Any]]
 """``extract(backbone, images, layer)``: a read-only (n, dim) matrix, from the cache when it is there."""
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What a task is handed to work with. Where and how fast they work is the runner's to say, and changes no number.
+
+    ``extract`` gives frozen features; ``execution`` says how a backbone may be trained (devices, memory, checkpoints).
+    """
+
+    extract: Extract
+    execution: Execution = Execution()
+
 
 Data = Mapping[str, Sequence[Dataset]]
 """The datasets of a cell by role (``dataset``, ``train``, ``test``); a role of one holds a sequence of one."""
@@ -72,5 +85,5 @@ class Task(ABC):
         """Why this question cannot be put to this backbone on this data (a sentence), or None. Costs no compute."""
 
     @abstractmethod
-    def run(self, backbone: Backbone, data: Data, extract: Extract, seed: int) -> Iterator[Score | Outputs | Note]:
+    def run(self, backbone: Backbone, data: Data, tools: Tools, seed: int) -> Iterator[Score | Outputs | Note]:
         """Answer it. Never looks at test items to choose anything."""

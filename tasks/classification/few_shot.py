@@ -9,7 +9,7 @@ from pydantic import ConfigDict, Field, StrictFloat, StrictInt, model_validator
 from pydantic.dataclasses import dataclass
 
 from backbones.base import Backbone
-from tasks.base import Data, Extract, Note, Outputs, Score, Task
+from tasks.base import Data, Extract, Note, Outputs, Score, Task, Tools
 from tasks.classification.linear import ProbeSettings
 from tasks.classification.parts import learning_refusal, partition_notes
 from tasks.classification.probe import Features, Labels, Probe, choose, fit
@@ -57,14 +57,14 @@ class FewShot(ChosenReading, ProbeSettings, Task):
         """A dataset without parts or of a single class, or a readout the backbone does not have."""
         return self.unreadable(backbone) or learning_refusal(data["dataset"][0])
 
-    def run(self, backbone: Backbone, data: Data, extract: Extract, seed: int) -> Iterator[Score | Outputs | Note]:
+    def run(self, backbone: Backbone, data: Data, tools: Tools, seed: int) -> Iterator[Score | Outputs | Note]:
         """Draw, fit and test several times; yield means."""
         dataset = data["dataset"][0]
         if why := learning_refusal(dataset):
             raise ValueError(why)
         parts = partition(dataset, seed)
         yield from partition_notes(parts)
-        extract, notes = self.chosen(backbone, extract, lambda at: self._on_held_out(backbone, parts, at, seed))
+        extract, notes = self.chosen(backbone, tools.extract, lambda at: self._on_held_out(backbone, parts, at, seed))
         yield from notes
         pool = np.concatenate([features_of(backbone, part, extract) for part in (parts.train, parts.val)])
         labels = np.concatenate([parts.train.labels, parts.val.labels])

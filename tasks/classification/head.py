@@ -9,7 +9,7 @@ from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
 from backbones.base import Backbone, Classifier
-from tasks.base import Data, Extract, Note, Outputs, Score, Task
+from tasks.base import Data, Note, Outputs, Score, Task, Tools
 from tasks.classification.report import report
 from tasks.datasets.base import Dataset
 from tasks.datasets.partition import evaluation_part
@@ -53,7 +53,7 @@ class OwnHead(Task):
             )
         return None
 
-    def run(self, backbone: Backbone, data: Data, extract: Extract, seed: int) -> Iterator[Score | Outputs | Note]:
+    def run(self, backbone: Backbone, data: Data, tools: Tools, seed: int) -> Iterator[Score | Outputs | Note]:
         """Read the head's logits and compare."""
         dataset = data["dataset"][0]
         why = self.refusal(backbone, data)
@@ -61,7 +61,7 @@ class OwnHead(Task):
             raise ValueError(why)
         part = evaluation_part(dataset)
         columns = head_columns(dataset, backbone.classes)
-        logits = features_of(backbone, part, extract, "logits")
+        logits = features_of(backbone, part, tools.extract, "logits")
         if logits.shape[1] != len(backbone.classes):
             raise ValueError(f"the head gave {logits.shape[1]} logits but names {len(backbone.classes)} classes")
         yield from collapse_notes(logits, "logit")

@@ -9,7 +9,7 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from backbones.base import Backbone
-from tasks.base import Data, Extract, Note, Outputs, Score, Task
+from tasks.base import Data, Extract, Note, Outputs, Score, Task, Tools
 from tasks.classification.metrics import top_k_correct
 from tasks.classification.neighbours import nearest
 from tasks.classification.parts import is_seeded, learning_refusal, partition_notes
@@ -51,14 +51,14 @@ class NearestNeighbours(ChosenReading, Task):
             return f"dataset {dataset.name!r}: k = {self.k}, but only {size} images can be neighbours; lower k"
         return None
 
-    def run(self, backbone: Backbone, data: Data, extract: Extract, seed: int) -> Iterator[Score | Outputs | Note]:
+    def run(self, backbone: Backbone, data: Data, tools: Tools, seed: int) -> Iterator[Score | Outputs | Note]:
         """Find the neighbours of every test image and let them vote."""
         if why := self.refusal(backbone, data):
             raise ValueError(why)
         dataset = data["dataset"][0]
         parts = partition(dataset, seed)
         yield from partition_notes(parts)
-        extract, notes = self.chosen(backbone, extract, lambda at: self._on_val(backbone, parts, at))
+        extract, notes = self.chosen(backbone, tools.extract, lambda at: self._on_val(backbone, parts, at))
         yield from notes
         known = [features_of(backbone, part, extract) for part in (parts.train, parts.val)]
         rows = np.concatenate([parts.train.rows, parts.val.rows])

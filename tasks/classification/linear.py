@@ -8,7 +8,7 @@ from pydantic import ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from backbones.base import Backbone
-from tasks.base import Data, Extract, Note, Outputs, Score, Task
+from tasks.base import Data, Extract, Note, Outputs, Score, Task, Tools
 from tasks.classification.parts import is_seeded, learning_refusal, partition_notes
 from tasks.classification.probe import Choice, Features, Labels, Probe, choose, fit
 from tasks.classification.report import report
@@ -64,12 +64,12 @@ class LinearProbe(ChosenReading, ProbeSettings, Task):
         """A dataset without parts or of a single class, or a readout the backbone does not have."""
         return self.unreadable(backbone) or learning_refusal(data["dataset"][0])
 
-    def run(self, backbone: Backbone, data: Data, extract: Extract, seed: int) -> Iterator[Score | Outputs | Note]:
+    def run(self, backbone: Backbone, data: Data, tools: Tools, seed: int) -> Iterator[Score | Outputs | Note]:
         """Choose, refit, test."""
         dataset = data["dataset"][0]
         parts = partition(dataset, seed)
         yield from partition_notes(parts)
-        extract, notes = self.chosen(backbone, extract, lambda at: val_top1(self, backbone, parts, at))
+        extract, notes = self.chosen(backbone, tools.extract, lambda at: val_top1(self, backbone, parts, at))
         yield from notes
         probe, notes = train_probe(self, backbone, dataset, extract, seed)
         yield from notes

@@ -9,7 +9,7 @@ from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
 from backbones.base import Backbone
-from tasks.base import Data, Extract, Note, Outputs, Score, Task
+from tasks.base import Data, Extract, Note, Outputs, Score, Task, Tools
 from tasks.classification.linear import ProbeSettings, train_probe, val_top1
 from tasks.classification.parts import is_seeded, learning_refusal, partition_notes
 from tasks.classification.probe import Probe
@@ -64,14 +64,14 @@ class Shift(ChosenReading, ProbeSettings, Task):
                 return why
         return None
 
-    def run(self, backbone: Backbone, data: Data, extract: Extract, seed: int) -> Iterator[Score | Outputs | Note]:
+    def run(self, backbone: Backbone, data: Data, tools: Tools, seed: int) -> Iterator[Score | Outputs | Note]:
         """Train at home, test at home, test abroad."""
         if why := self.refusal(backbone, data):
             raise ValueError(why)
         train = data["train"][0]
         parts = partition(train, seed)
         yield from partition_notes(parts)
-        extract, notes = self.chosen(backbone, extract, lambda at: val_top1(self, backbone, parts, at))
+        extract, notes = self.chosen(backbone, tools.extract, lambda at: val_top1(self, backbone, parts, at))
         yield from notes
         probe, notes = train_probe(self, backbone, train, extract, seed)
         yield from notes

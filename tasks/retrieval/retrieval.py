@@ -8,7 +8,7 @@ from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
 from backbones.base import Backbone
-from tasks.base import Data, Extract, Note, Outputs, Score, Task
+from tasks.base import Data, Note, Outputs, Score, Task, Tools
 from tasks.datasets.base import Dataset
 from tasks.datasets.partition import Part, evaluation_part
 from tasks.features import collapse_notes, features_of, normalised
@@ -59,13 +59,13 @@ class Retrieval(Reading, Task):
             return f"dataset {dataset.name!r}: no query has a right answer in the gallery"
         return None
 
-    def run(self, backbone: Backbone, data: Data, extract: Extract, seed: int) -> Iterator[Score | Outputs | Note]:
+    def run(self, backbone: Backbone, data: Data, tools: Tools, seed: int) -> Iterator[Score | Outputs | Note]:
         """Rank the gallery for every query."""
         if why := self.refusal(backbone, data):
             raise ValueError(why)
         queries, gallery = _sides(data["dataset"][0])
         alone = queries is gallery
-        extract = self.reading(extract)
+        extract = self.reading(tools.extract)
         theirs = features_of(backbone, gallery, extract)
         ours = theirs if alone else features_of(backbone, queries, extract)
         yield from collapse_notes(theirs, "gallery")

@@ -14,7 +14,7 @@ from backbones.catalogue import load
 from backbones.features import Extractor, ExtractSettings
 from backbones.places import Places
 from results.statistics import bootstrap_interval
-from tasks.base import Score
+from tasks.base import Score, Tools
 from tasks.catalogue import open_dataset, task_class
 from tasks.datasets.base import OpenOptions
 
@@ -49,7 +49,7 @@ def items(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], Item
         task, names = QUESTIONS[asked]
         question: Any = task_class(task)()
         data = {role: [open_dataset(each, options) for each in given] for role, given in names.items()}
-        answers = question.run(load(name, places), data, extract, 0)
+        answers = question.run(load(name, places), data, Tools(extract), 0)
         scores = [each for each in answers if isinstance(each, Score) and each.metric == question.headline]
         found = next(each.per_sample for each in scores if each.split != "in-distribution")
         assert found is not None

@@ -18,7 +18,7 @@ from bob.plan import Cell, Question
 from bob.roster import Roster
 from results.record import Identity
 from results.store import Store
-from tasks.base import Data, Extract, Score, Task
+from tasks.base import Data, Score, Task, Tools
 
 
 @pytest.fixture
@@ -74,7 +74,7 @@ class Ask(Task):
     def refusal(self, backbone: Backbone, data: Data) -> str | None:
         return None
 
-    def run(self, backbone: Backbone, data: Data, extract: Extract, seed: int) -> Iterator[Score]:
+    def run(self, backbone: Backbone, data: Data, tools: Tools, seed: int) -> Iterator[Score]:
         yield Score("top1", 0.5)
 
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from backbones.base import Backbone, Card
-from tasks.base import Note, Outputs, Score, Task
+from tasks.base import Note, Outputs, Score, Task, Tools
 from tasks.classification.few_shot import FewShot
 from tasks.classification.knn import NearestNeighbours
 from tasks.classification.linear import LinearProbe
@@ -55,7 +55,7 @@ def dataset(labels: dict[str, list[int]], classes: int = 3) -> Dataset:
 
 def run(task: Task, data: Dataset, **others: Dataset) -> list[Score | Outputs | Note]:
     roles = {"dataset": [data]} if not others else {"train": [data], "test": list(others.values())}
-    return list(task.run(Nobody(), roles, lambda backbone, images, layer: images.features, seed=0))
+    return list(task.run(Nobody(), roles, Tools(lambda backbone, images, layer: images.features), seed=0))
 
 
 LEARNERS = [LinearProbe(strengths=3), NearestNeighbours(k=3), FewShot(shots=2, draws=2, strengths=3)]

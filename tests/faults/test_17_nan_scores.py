@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from backbones.base import Backbone, Card
-from tasks.base import Outputs, Score, Task
+from tasks.base import Outputs, Score, Task, Tools
 from tasks.classification.few_shot import FewShot
 from tasks.classification.head import OwnHead
 from tasks.classification.knn import NearestNeighbours
@@ -66,7 +66,7 @@ def answer(task: Task, data: Dataset) -> list[object]:
     roles = {"train": [data], "test": [away]} if "train" in task.roles else {"dataset": [data]}
     yielded: list[object] = []
     try:
-        for one in task.run(Headed(), roles, lambda backbone, images, layer: images.features, seed=0):
+        for one in task.run(Headed(), roles, Tools(lambda backbone, images, layer: images.features), seed=0):
             yielded.append(one)  # noqa: PERF402 - what came before an error is the point
     except FloatingPointError as error:
         yielded.append(error)

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from backbones.base import Backbone, Card
-from tasks.base import Note, Score, Task
+from tasks.base import Note, Score, Task, Tools
 from tasks.classification.few_shot import FewShot
 from tasks.classification.head import OwnHead
 from tasks.classification.knn import NearestNeighbours
@@ -65,7 +65,7 @@ def test_constant_features_are_at_chance_and_warned_of(task: Task, value: float)
     def extract(backbone: Backbone, images: Named, layer: str) -> np.ndarray:
         return np.full((len(images), 8), value, np.float32)
 
-    yielded = list(task.run(Constant(), roles, extract, seed=0))
+    yielded = list(task.run(Constant(), roles, Tools(extract), seed=0))
     scores = {one.metric: one.value for one in yielded if isinstance(one, Score)}
     assert np.isfinite(list(scores.values())).all()
     if task.name == "retrieval":

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from backbones.base import Backbone, Card
 from backbones.images import Images
-from tasks.base import Extract, Note, Outputs, Score, Task
+from tasks.base import Extract, Note, Outputs, Score, Task, Tools
 from tasks.datasets.base import Dataset, Split
 
 
@@ -85,7 +85,7 @@ class World:
         self, task: Task, seed: int = 0, backbone: Backbone | None = None, **data: Dataset | list[Dataset]
     ) -> "Answers":
         roles = {role: one if isinstance(one, list) else [one] for role, one in data.items()}
-        return Answers(list(task.run(backbone or self.nobody, roles, self.extract, seed)))
+        return Answers(list(task.run(backbone or self.nobody, roles, Tools(self.extract), seed)))
 
 
 class Answers:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from tasks.base import Note, Score, Task
+from tasks.base import Note, Score, Task, Tools
 from tasks.classification.few_shot import FewShot
 from tasks.classification.knn import NearestNeighbours
 from tasks.classification.linear import LinearProbe
@@ -48,7 +48,7 @@ def asked(world: Any, blobs: Any, layered: Any) -> Any:
     def ask(task: Task) -> dict[str, Any]:
         data = {"train": [dataset], "test": [other]} if isinstance(task, Shift) else {"dataset": [dataset]}
         assert task.refusal(layered, data) is None
-        answers = list(task.run(layered, data, extract, 0))
+        answers = list(task.run(layered, data, Tools(extract), 0))
         notes = {each.name: each.value for each in answers if isinstance(each, Note)}
         return notes | {each.metric: each.value for each in answers if isinstance(each, Score)}
 

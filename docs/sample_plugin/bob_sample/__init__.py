@@ -11,7 +11,7 @@ from backbones.adapters.user_file import PlainModule
 from backbones.base import Backbone, Card, Preprocess
 from backbones.places import Places
 from backbones.weights import weights_sha256
-from tasks.base import Data, Extract, Note, Outputs, Score, Task
+from tasks.base import Data, Note, Outputs, Score, Task, Tools
 from tasks.classification.parts import is_seeded, learning_refusal
 from tasks.datasets.assembly import Found, assemble
 from tasks.datasets.base import Dataset, OpenOptions
@@ -44,9 +44,9 @@ class ClassMeans(Task):
     def refusal(self, backbone: Backbone, data: Data) -> str | None:
         return learning_refusal(data["dataset"][0])
 
-    def run(self, backbone: Backbone, data: Data, extract: Extract, seed: int) -> Iterator[Score | Outputs | Note]:
+    def run(self, backbone: Backbone, data: Data, tools: Tools, seed: int) -> Iterator[Score | Outputs | Note]:
         parts = partition(data["dataset"][0], seed)
-        train, test = (features_of(backbone, part, extract) for part in (parts.train, parts.test))
+        train, test = (features_of(backbone, part, tools.extract) for part in (parts.train, parts.test))
         means = np.stack([train[parts.train.labels == label].mean(0) for label in np.unique(parts.train.labels)])
         nearest = np.unique(parts.train.labels)[np.linalg.norm(test[:, None] - means, axis=2).argmin(1)]
         right = (nearest == parts.test.labels).astype(float)

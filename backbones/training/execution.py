@@ -1,0 +1,35 @@
+"""How a training runs here: devices, memory, checkpoints. None of it changes the number, only how it is reached."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+Precision = Literal["float32", "bfloat16", "float16"]
+Report = Callable[[str, int, int], None]
+"""``report(what, done, total)`` is told of progress."""
+
+
+@dataclass(frozen=True)
+class Execution:
+    """Options that leave the result alone, within float tolerance; ``precision`` does not quite: it is in a cell's key.
+
+    A step is the global batch, whatever runs it: ``devices`` x ``nodes`` x ``device_batch`` x accumulation, of which
+    the accumulation is derived. ``device_batch`` None takes the whole share of a device; out of memory halves it.
+    ``folder`` holds checkpoints and logs; None keeps nothing, and a training that is stopped starts again.
+    """
+
+    device: str = "auto"
+    devices: int = 1
+    nodes: int = 1
+    strategy: Literal["auto", "ddp", "fsdp"] = "auto"
+    precision: Precision = "float32"
+    workers: int = 1
+    device_batch: int | None = None
+    compile: bool = False
+    channels_last: bool = True
+    gradient_checkpointing: bool = False
+    folder: Path | None = None
+    checkpoint_minutes: float = 10.0
+    keep_checkpoints: int = 2
+    report: Report | None = None
