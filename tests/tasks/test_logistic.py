@@ -1,5 +1,7 @@
 """The batched solver against scikit-learn in float64, strength by strength."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -72,6 +74,15 @@ def test_a_warm_start_at_the_solution_needs_one_pass() -> None:
     warm = solve(features, labels, 5, STRENGTHS, tolerance=2e-5, start=cold)
     assert warm.converged.all()
     assert warm.iterations == len(STRENGTHS)
+
+
+def test_a_start_shifted_alike_in_all_classes_is_the_same_start() -> None:
+    features, labels = (torch.from_numpy(part) for part in sample(*REGIMES["noisy"]))
+    cold = solve(features, labels, 5, STRENGTHS, tolerance=1e-5)
+    shifted = replace(cold, weights=cold.weights + 3.0, intercepts=cold.intercepts - 7.0)
+    warm = solve(features, labels, 5, STRENGTHS, tolerance=2e-5, start=shifted)
+    assert warm.converged.all()
+    np.testing.assert_allclose(warm.weights.sum(1), 0, atol=1e-4)
 
 
 def test_constant_features_and_a_class_of_one() -> None:
