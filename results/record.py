@@ -4,6 +4,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import PurePosixPath
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, field_validator, model_validator
@@ -169,6 +170,15 @@ class Record(_Frozen):
     error: Failure | None = None
     files: dict[str, FileFacts] = {}
     schema_version: Literal[2] = 2
+
+    @field_validator("files")
+    @classmethod
+    def _inside(cls, files: dict[str, FileFacts]) -> dict[str, FileFacts]:
+        if outside := [
+            name for name in files if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts
+        ]:
+            raise ValueError(f"files beside a record are named inside its folder, not {outside[0]!r:.80}")
+        return files
 
     @field_validator("notes", mode="before")
     @classmethod

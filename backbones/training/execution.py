@@ -8,6 +8,8 @@ from typing import Literal
 Precision = Literal["float32", "bfloat16", "float16"]
 Report = Callable[[str, int, int], None]
 """``report(what, done, total)`` is told of progress."""
+LOGS = "logs"
+"""The folder, in ``Execution.folder`` or in folders below it, whose files are kept when a training is done."""
 
 
 @dataclass(frozen=True)
@@ -16,7 +18,8 @@ class Execution:
 
     A step is the global batch, whatever runs it: ``devices`` x ``nodes`` x ``device_batch`` x accumulation, of which
     the accumulation is derived. ``device_batch`` None takes the whole share of a device; out of memory halves it.
-    ``folder`` holds checkpoints and logs; None keeps nothing, and a training that is stopped starts again.
+    ``folder`` holds checkpoints and logs; None keeps nothing, and a training that is stopped starts again. It may not
+    exist yet: who writes into it makes it.
     """
 
     device: str = "auto"
