@@ -1,15 +1,18 @@
 """How a training runs here: devices, memory, checkpoints. None of it changes the number, only how it is reached."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 Precision = Literal["float32", "bfloat16", "float16"]
-Report = Callable[[str, int, int], None]
-"""``report(what, done, total)`` is told of progress."""
 LOGS = "logs"
 """The folder, in ``Execution.folder`` or in folders below it, whose files are kept when a training is done."""
+
+
+class Report(Protocol):
+    """Is told of progress: ``done`` of ``total`` of something, and what else is worth seeing just now (the loss)."""
+
+    def __call__(self, what: str, done: int, total: int, detail: str = "") -> None: ...
 
 
 @dataclass(frozen=True)
