@@ -1,7 +1,7 @@
 """What the loop trains: a module that answers a batch with its loss."""
 
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
@@ -16,3 +16,12 @@ class Trainee(nn.Module, ABC):
     @abstractmethod
     def layers(self) -> list[tuple[str, list[nn.Parameter]]]:
         """All trained parameters in groups named and ordered by depth, input first, head last."""
+
+
+@runtime_checkable
+class Recomputes(Protocol):
+    """A trainee that can save memory by computing activations again in the backward pass (gradient checkpointing)."""
+
+    def recompute(self) -> None:
+        """From now on. Must change no number: random draws are to be the same the second time."""
+        ...

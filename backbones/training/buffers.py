@@ -1,0 +1,31 @@
+"""A module's buffers as they were before a step, for a forward pass moves them (BatchNorm) before the step is whole."""
+
+import torch
+from torch import Tensor, nn
+
+
+class KeptBuffers:
+    """Copies, on the device the buffers are on, in memory that is used again."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self._module = module
+        self._kept: list[Tensor] = []
+
+    def keep(self) -> None:
+        """Remember them as they are now."""
+        now = list(self._module.buffers())
+        if len(now) == len(self._kept):
+            _copy(self._kept, now)
+        else:
+            self._kept = [buffer.detach().clone() for buffer in now]
+
+    def restore(self) -> None:
+        """Put them back as they were remembered, if ever."""
+        if self._kept:
+            _copy(list(self._module.buffers()), self._kept)
+
+
+@torch.no_grad()
+def _copy(targets: list[Tensor], sources: list[Tensor]) -> None:
+    if targets:
+        torch._foreach_copy_(targets, sources)

@@ -1,0 +1,53 @@
+"""What becomes of a training: a fitted model with its history, or one of the ways in which it cannot go on."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from backbones.training.trainee import Trainee
+
+Row = dict[str, float]
+"""Named numbers of one step or one epoch."""
+
+
+class Diverged(ArithmeticError):  # noqa: N818 - an outcome with a status of its own in records
+    """The loss became NaN or infinite, or ran away. Says the step and the loss; no checkpoint keeps what it left."""
+
+    def __init__(self, step: int, loss: float, first: float) -> None:
+        super().__init__(
+            f"training diverged: the loss of step {step} is {loss:g} (it began at {first:g}); "
+            "lower the learning rate, warm up longer, clip gradients, or look at the items of that step"
+        )
+        self.step, self.loss, self.first = step, loss, first
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.step, self.loss, self.first)
+
+
+class OutOfMemory(RuntimeError):  # noqa: N818 - an outcome, as above
+    """Memory ran out at ``device_batch`` items, and halving them is either impossible or for a restart to do."""
+
+    def __init__(self, device_batch: int, reason: str) -> None:
+        super().__init__(f"out of memory at a device batch of {device_batch}: {reason}")
+        self.device_batch, self.reason = device_batch, reason
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.device_batch, self.reason)
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A finished training.
+
+    ``model`` is what to use: the average of the weights where the recipe keeps one, else the trainee itself.
+    ``history`` has a row a step (``step`` from 1, ``epoch`` from 1, ``loss``: mean over the global batch,
+    ``learning_rate``: of the head), ``epochs`` a row an epoch (``epoch``, mean ``loss``, what ``evaluate`` said).
+    ``notes`` say what a record must: a halved device batch, BatchNorm in split batches, how often it was resumed.
+    ``images_per_second`` is over the steps of this process, loading included, evaluation and checkpoints not.
+    """
+
+    model: Trainee
+    history: list[Row]
+    epochs: list[Row]
+    notes: dict[str, Any]
+    steps: int
+    images_per_second: float

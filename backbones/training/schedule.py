@@ -1,0 +1,31 @@
+"""The learning rate of a step, a pure function of the recipe."""
+
+import math
+
+from torch.optim import Optimizer
+
+from backbones.training.recipe import Recipe
+
+
+def learning_rate(recipe: Recipe, step: int, steps_an_epoch: int) -> float:
+    """Of step ``step`` (from 0): linear from the warm-up rate to the peak, then half a cosine to the minimum.
+
+    By step, the first step is at the warm-up rate, and the cosine spans what is left of the training after warm-up
+    (its end, the minimum, would be the step after the last). By epoch, as timm's CosineLRScheduler in its defaults
+    (no ``warmup_prefix``), the cosine spans all epochs and warm-up takes the place of its beginning.
+    """
+    if recipe.schedule == "cosine_by_epoch":
+        now, warmup, start, end = float(step // steps_an_epoch), recipe.warmup_epochs, 0.0, float(recipe.epochs)
+    else:
+        warmup = recipe.warmup_epochs * steps_an_epoch
+        now, start, end = float(step), warmup, float(recipe.epochs * steps_an_epoch)
+    if now < warmup:
+        return recipe.warmup_learning_rate + (recipe.learning_rate - recipe.warmup_learning_rate) * now / warmup
+    fall = 0.5 * (1 + math.cos(math.pi * (now - start) / (end - start)))
+    return recipe.minimum_learning_rate + (recipe.learning_rate - recipe.minimum_learning_rate) * fall
+
+
+def set_learning_rate(optimiser: Optimizer, rate: float) -> None:
+    """Every group gets its share (``lr_scale``) of the head's rate."""
+    for group in optimiser.param_groups:
+        group["lr"] = rate * group["lr_scale"]
