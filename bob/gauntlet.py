@@ -16,6 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from backbones.base import BASELINES, Backbone, freeze, resolve_device
 from backbones.features import Extractor
 from backbones.training.execution import LOGS, Execution
+from backbones.training.outcomes import Diverged
 from bob.meter import Measured, measure
 from bob.plan import Cell
 from bob.provenance import provenance
@@ -175,12 +176,13 @@ class Gauntlet:
 
     def _fail(self, cell: Cell, error: Exception, trace: str, summary: Summary) -> None:
         backbone = self.roster.get(cell.loaded_as)
+        step = error.step if isinstance(error, Diverged) else None
         self.store.fail(
             record.Record(
                 key=cell.key,
-                status="failed",
+                status="failed" if step is None else "diverged",
                 **_asked(cell, backbone),
-                error=record.Failure(kind=type(error).__name__, message=str(error), traceback=trace),
+                error=record.Failure(kind=type(error).__name__, message=str(error), traceback=trace, step=step),
             )
         )
         line = f"{cell.backbone}  {cell.address.setting()}  {type(error).__name__}: {error}"
