@@ -2,13 +2,14 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 Precision = Literal["float32", "bfloat16", "float16"]
 LOGS = "logs"
 """The folder, in ``Execution.folder`` or in folders below it, whose files are kept when a training is done."""
 
 
+@runtime_checkable
 class Report(Protocol):
     """Is told of progress: ``done`` of ``total`` of something, and what else is worth seeing just now (the loss)."""
 
