@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bob.listing import Filters, lines_of
-from bob.options import Asked, RunOptions, StoreOptions, from_options
+from bob.options import Asked, RunOptions, StoreOptions, TrainingOptions, from_options
 from tasks.catalogue import TASKS
 
 if TYPE_CHECKING:
     from backbones.features import Extractor
+    from backbones.training.execution import Execution
     from bob.plan import Cell
     from bob.progress import Progress
     from bob.roster import Roster
@@ -84,8 +85,8 @@ def spread(arguments: list[str]) -> list[str]:
 
 
 @app.command("run")
-@from_options(Asked, RunOptions)
-def run_command(asked: Asked, options: RunOptions) -> None:
+@from_options(Asked, RunOptions, TrainingOptions)
+def run_command(asked: Asked, options: RunOptions, training: TrainingOptions) -> None:
     """Run a plan (without one: the demo) and print the board. What is done already is not computed again."""
     from bob.gauntlet import Gauntlet
     from bob.interrupt import EXIT_REQUEUE, Interrupted, stop_cleanly
@@ -94,7 +95,8 @@ def run_command(asked: Asked, options: RunOptions) -> None:
 
     cells, roster = _resolve(asked, options)
     with Progress() as progress:
-        gauntlet = Gauntlet(roster, Store(options.store), _extractor(options, progress), progress.say)
+        execution = _execution(options, training, progress)
+        gauntlet = Gauntlet(roster, Store(options.store), _extractor(options, progress), progress.say, execution)
         try:
             with stop_cleanly():
                 summary = gauntlet.run(cells)
@@ -240,6 +242,19 @@ def _extractor(options: RunOptions, progress: "Progress") -> "Extractor":
             ),
             progress.advance,
         )
+
+
+def _execution(options: RunOptions, training: TrainingOptions, progress: "Progress") -> "Execution":
+    from backbones.features import usable_cores
+    from backbones.training.execution import Execution
+
+    return Execution(
+        device=options.device,
+        precision=options.precision.value,
+        workers=options.workers or usable_cores(),
+        report=progress.advance,
+        **{**vars(training), "strategy": training.strategy.value},
+    )
 
 
 def _everything(store: "Store") -> "list[Record]":

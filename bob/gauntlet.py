@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -14,6 +15,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from backbones.base import BASELINES, Backbone, freeze, resolve_device
 from backbones.features import Extractor
+from backbones.training.execution import LOGS, Execution
+from backbones.training.outcomes import Diverged
 from bob.meter import Measured, measure
 from bob.plan import Cell
 from bob.provenance import provenance
@@ -77,10 +80,22 @@ def _changes(cell: Cell, old: record.Record) -> list[str]:
 
 
 class Gauntlet:
-    """Puts each question to each backbone. ``say`` is told of every cell that ends."""
+    """Puts each question to each backbone. ``say`` is told of every cell that ends.
 
-    def __init__(self, roster: Roster, store: Store, extractor: Extractor, say: Callable[[str], None]) -> None:
+    ``execution`` says how a task may train; each cell that does is given a folder of its own, from which whoever
+    computes the cell next goes on where a run that was stopped, killed or failed has come to.
+    """
+
+    def __init__(
+        self,
+        roster: Roster,
+        store: Store,
+        extractor: Extractor,
+        say: Callable[[str], None],
+        execution: Execution | None = None,
+    ) -> None:
         self.roster, self.store, self.extractor, self.say = roster, store, extractor, say
+        self.execution = execution or Execution()
         self.device = resolve_device(extractor.settings.device)
         self._flops: dict[str, int | None] = {}
 
@@ -121,11 +136,12 @@ class Gauntlet:
     def _compute(self, cell: Cell) -> None:
         backbone = self.roster.get(cell.loaded_as)
         self.extractor.used.clear()
+        folder = self.store.working_folder(cell.key, cell.address, cell.identity.precision)
+        tools = Tools(self.extractor, dataclasses.replace(self.execution, folder=folder))
         with measure(self.device) as measured:
-            task = cell.question.task
-            answers = list(task.run(backbone, cell.question.data, Tools(self.extractor), cell.seed))
+            answers = list(cell.question.task.run(backbone, cell.question.data, tools, cell.seed))
         finished = self._record(cell, backbone, answers, measured)
-        self.store.commit(finished, outputs_table(answers))
+        self.store.commit(finished, outputs_table(answers), logs_below(folder))
         self.say(f"{cell.backbone}  {finished.cell.setting()}  seed {cell.seed}  {_headline(finished)}")
 
     def _record(self, cell: Cell, backbone: Backbone, answers: list[Any], measured: Measured) -> record.Record:
@@ -160,12 +176,13 @@ class Gauntlet:
 
     def _fail(self, cell: Cell, error: Exception, trace: str, summary: Summary) -> None:
         backbone = self.roster.get(cell.loaded_as)
+        step = error.step if isinstance(error, Diverged) else None
         self.store.fail(
             record.Record(
                 key=cell.key,
-                status="failed",
+                status="failed" if step is None else "diverged",
                 **_asked(cell, backbone),
-                error=record.Failure(kind=type(error).__name__, message=str(error), traceback=trace),
+                error=record.Failure(kind=type(error).__name__, message=str(error), traceback=trace, step=step),
             )
         )
         line = f"{cell.backbone}  {cell.address.setting()}  {type(error).__name__}: {error}"
@@ -182,6 +199,16 @@ class Gauntlet:
                 backbone.embed(image)
             self._flops[name] = counter.get_total_flops() or None
         return self._flops[name]
+
+
+def logs_below(folder: Path) -> dict[str, Path]:
+    """What a training left to be kept: the files in any folder ``logs`` of a working folder, by their path in it."""
+    return {
+        path.relative_to(folder).as_posix(): path
+        for logs in sorted(folder.rglob(LOGS))
+        for path in sorted(logs.rglob("*"))
+        if path.is_file() and not path.is_symlink()
+    }
 
 
 def _asked(cell: Cell, backbone: Backbone) -> dict[str, Any]:

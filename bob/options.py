@@ -1,6 +1,6 @@
 """Options of the commands, declared once: the command line is made from these dataclasses and adds no flags.
 
-All of them are execution options but ``precision``: where to look, where to write, on what to compute.
+All of them are execution options but ``precision``: where to look, where to write, on what to compute and to train.
 """
 
 import inspect
@@ -28,8 +28,8 @@ class Precision(StrEnum):
     FLOAT16 = "float16"
 
 
-def _option(help_text: str) -> Any:
-    return typer.Option(help=help_text, show_default=True)
+def _option(help_text: str, at_least: float | None = None) -> Any:
+    return typer.Option(help=help_text, show_default=True, min=at_least)
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,26 @@ class RunOptions(StoreOptions):
     storage: Annotated[Storage, _option("How features are cached; float16 halves them.")] = Storage.FLOAT32
     skip_unreadable: Annotated[bool, _option("Leave damaged images out, counted in the record.")] = False
     trust: Annotated[bool, _option("Read weights that can run code (TorchScript, pickles); recorded.")] = False
+
+
+class Strategy(StrEnum):
+    """How several devices train one model."""
+
+    AUTO = "auto"
+    DDP = "ddp"
+    FSDP = "fsdp"
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """On what a task trains. The global batch is the task's, so none of these changes the number."""
+
+    devices: Annotated[int, _option("Devices that train together.", 1)] = 1
+    strategy: Annotated[Strategy, _option("How they share the work: copies (ddp) or shards (fsdp).")] = Strategy.AUTO
+    device_batch: Annotated[int | None, _option("Items a device takes at once, else its whole share.", 1)] = None
+    gradient_checkpointing: Annotated[bool, _option("Less memory for a third more computing.")] = False
+    compile: Annotated[bool, _option("torch.compile what trains: slower to start, faster to run.")] = False
+    checkpoint_minutes: Annotated[float, _option("Minutes between checkpoints.", 0)] = 10.0
 
 
 def from_options(*kinds: type) -> Callable[[Callable[..., None]], Callable[..., None]]:

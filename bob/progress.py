@@ -14,7 +14,13 @@ class Progress:
 
     def __init__(self) -> None:
         console = Console(file=sys.stderr)
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[detail]}", markup=False),
+        )
         self._bars = Bars(*columns, console=console, transient=True, disable=not console.is_terminal)
         self._shown: dict[str, TaskID] = {}
 
@@ -31,10 +37,10 @@ class Progress:
         """A line that stays."""
         self._bars.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
-    def advance(self, what: str, done: int, total: int) -> None:
-        """``done`` of ``total`` images of ``what``; its bar goes when it is full."""
+    def advance(self, what: str, done: int, total: int, detail: str = "") -> None:
+        """``done`` of ``total`` images or steps of ``what``, a detail beside it; its bar goes when it is full."""
         if what not in self._shown:
-            self._shown[what] = self._bars.add_task(what, total=total)
-        self._bars.update(self._shown[what], completed=done)
+            self._shown[what] = self._bars.add_task(what, total=total, detail=detail)
+        self._bars.update(self._shown[what], completed=done, detail=detail)
         if done >= total:
             self._bars.remove_task(self._shown.pop(what))

@@ -17,8 +17,9 @@ class Entry:
     """One cell of the board: the mean over its seeds, and the mean of their intervals over test items.
 
     ``spread`` is the standard deviation over seeds (None for one). ``value`` is None where there is no number, and
-    ``status`` says why: ``missing`` (never run or not applicable), ``failed``, ``stale``. A ``quarantined`` entry has
-    its number, which takes part in nothing (see :mod:`results.gates`).
+    ``status`` says why: ``missing`` (never run or not applicable), ``failed``, ``diverged`` (a training), ``stale``.
+    ``failure`` tells in a phrase how it failed. A ``quarantined`` entry has its number, which takes part in nothing
+    (see :mod:`results.gates`).
     """
 
     status: str
@@ -28,6 +29,7 @@ class Entry:
     spread: float | None = None
     seeds: int = 0
     warnings: tuple[str, ...] = ()
+    failure: str = ""
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,7 @@ class Column:
 class Row:
     """A backbone. ``z`` and ``rank`` are means over the columns it has; ``missing`` counts those it has not.
 
+    ``failed`` counts those of them that were tried in vain: a failure is an answer, other than never having been asked.
     ``certified``: what all of its numbers come from holds a certificate.
     """
 
@@ -53,6 +56,7 @@ class Row:
     z: float | None
     rank: float | None
     missing: int
+    failed: int
     images_per_second: float | None
     certified: bool
 
@@ -170,13 +174,13 @@ def _entry(records: Sequence[Record], stale: set[str], suspects: Mapping[str, st
     usable = [record for record in records if record.key not in stale]
     if not usable:
         return Entry("stale" if records else "missing")
-    if failed := [record for record in usable if record.status == "failed" and record.error]:
-        return Entry("failed", warnings=tuple(f"{r.error.kind}: {r.error.message}" for r in failed if r.error))
+    if failed := [record for record in usable if record.error]:
+        return _failed(failed, len(usable))
     rows = [row for record in usable if (row := record.headline_row()) is not None]
     values = [row.value for row in rows if row.value is not None]
     if len(values) < len(usable):  # a degraded answer never stands as if it were whole
         reasons = tuple(row.reason or "no value" for row in rows if row.value is None)
-        return Entry("failed", warnings=reasons or ("no headline score",))
+        return Entry("failed", warnings=reasons or ("no headline score",), failure="failed: no number")
     lows = [row.low for row in rows if row.low is not None]
     highs = [row.high for row in rows if row.high is not None]
     reasons = tuple(dict.fromkeys(suspects[record.key] for record in usable if record.key in suspects))
@@ -189,6 +193,14 @@ def _entry(records: Sequence[Record], stale: set[str], suspects: Mapping[str, st
         seeds=len(values),
         warnings=(*(f"quarantined: {reason}" for reason in reasons), *warnings),
     )
+
+
+def _failed(records: Sequence[Record], seeds: int) -> Entry:
+    """An entry of which these seeds failed, whatever became of the others; a divergence is told first."""
+    first = min(records, key=lambda record: (record.status != "diverged", record.cell.seed))
+    part = f" ({len(records)} of {seeds} seeds)" if seeds > 1 else ""
+    told = tuple(f"{record.error.kind}: {record.error.message}" for record in records if record.error)
+    return Entry(first.status, warnings=told, failure=first.failure() + part)
 
 
 def _aggregate(
@@ -216,14 +228,16 @@ def _row(
     certificates: Collection[str],
 ) -> Row:
     present = np.isfinite(z)
+    own = tuple(entries[name, column.setting] for column in columns)
     speeds = [record.cost.images_per_second for record in records if record.cost and record.cost.images_per_second]
     return Row(
         backbone=name,
         facts=max(records, key=lambda record: record.provenance.created).backbone,
-        entries=tuple(entries[name, column.setting] for column in columns),
+        entries=own,
         z=float(z[present].mean()) if present.any() else None,
         rank=float(rank[present].mean()) if present.any() else None,
         missing=int((~present).sum()),
+        failed=sum(bool(entry.failure) for entry in own),
         images_per_second=float(np.median(speeds)) if speeds and include_cost else None,
         certified=all(subject(r.identity.weights_sha256, r.identity.preprocess) in certificates for r in records),
     )
@@ -243,8 +257,9 @@ def _remarks(
         if record.key in stale:
             why = outdated.get(record.key, f"protocol version {record.identity.protocol_version}")
             yield f"stale: {where} ({why})"
-        elif record.status == "failed" and record.error:
-            yield f"failed: {where}: {record.error.kind}: {record.error.message}"
+        elif record.error:
+            how = "failed" if record.error.step is None else record.failure()
+            yield f"{how}: {where}: {record.error.kind}: {record.error.message}"
     yield from dict.fromkeys(  # floors are held against all seeds together, so that each would say the same
         f"quarantined: {record.cell.backbone}, {record.cell.setting()}: {suspects[record.key]}"
         for record in current

@@ -4,13 +4,17 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import PurePosixPath
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, field_validator, model_validator
 
-SCHEMA_VERSION = 2
-"""What is written. 2: the identity holds the preprocessing; a release that reads 1 would take that for damage."""
-READ_VERSIONS = (1, 2)
+SCHEMA_VERSION = 3
+"""What is written. Releases that read less would take what is new for damage.
+
+2: the identity holds the preprocessing. 3: a training may have diverged, at a step.
+"""
+READ_VERSIONS = (1, 2, 3)
 
 
 class _Frozen(BaseModel):
@@ -138,11 +142,12 @@ class Provenance(_Frozen):
 
 
 class Failure(_Frozen):
-    """Why there is no number."""
+    """Why there is no number. ``step`` is that of a training which diverged."""
 
     kind: str
     message: str
     traceback: str
+    step: int | None = None
 
 
 class FileFacts(_Frozen):
@@ -156,7 +161,7 @@ class Record(_Frozen):
     """One cell's outcome. In JSON it carries ``digest``, the hash of the rest, which is checked when it is read."""
 
     key: str
-    status: Literal["done", "failed"]
+    status: Literal["done", "failed", "diverged"]
     cell: Cell
     identity: Identity
     backbone: BackboneFacts
@@ -168,7 +173,16 @@ class Record(_Frozen):
     cost: Cost | None = None
     error: Failure | None = None
     files: dict[str, FileFacts] = {}
-    schema_version: Literal[2] = 2
+    schema_version: Literal[3] = 3
+
+    @field_validator("files")
+    @classmethod
+    def _inside(cls, files: dict[str, FileFacts]) -> dict[str, FileFacts]:
+        if outside := [
+            name for name in files if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts
+        ]:
+            raise ValueError(f"files beside a record are named inside its folder, not {outside[0]!r:.80}")
+        return files
 
     @field_validator("notes", mode="before")
     @classmethod
@@ -188,9 +202,17 @@ class Record(_Frozen):
 
     @model_validator(mode="after")
     def _status_agrees(self) -> Self:
-        if (self.status == "failed") != (self.error is not None):
+        if (self.status == "done") != (self.error is None):
             raise ValueError(f"a record that is {self.status} {'needs an' if self.error is None else 'has no'} error")
+        if (self.status == "diverged") != (self.error is not None and self.error.step is not None):
+            raise ValueError("a record has diverged where its error names the step, and nowhere else")
         return self
+
+    def failure(self) -> str:
+        """In a phrase, what became of an attempt without a number; empty for one that is done."""
+        if self.error is None:
+            return ""
+        return f"failed: {self.error.kind}" if self.error.step is None else f"diverged at step {self.error.step}"
 
     @classmethod
     def from_json(cls, text: str | bytes) -> "Record":

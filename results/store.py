@@ -1,8 +1,9 @@
 """The store: a folder a cell, whole or absent; claims that die with their holder; failures kept apart.
 
-cells/KEY/record.json, outputs.parquet    what is done
+cells/KEY/record.json, outputs.parquet    what is done; other files it kept (logs) beside them
 failures/KEY/TIME-PID.json                attempts that failed
 claims/KEY.lock                           held (flock) by the process that works on a cell
+work/KEY-QUESTION/                        what the holder of a claim leaves for the next one to go on from
 writing/NAME/                             on its way into cells/; its record file is locked by the process that writes
 quarantine/                               found damaged: kept to look at, never used
 """
@@ -15,15 +16,15 @@ import secrets
 import shutil
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, BinaryIO
 
 from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
-from results.record import DamageError, FileFacts, Record, SchemaError
+from results.record import Cell, DamageError, FileFacts, Record, SchemaError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -32,6 +33,7 @@ RECORD, OUTPUTS = "record.json", "outputs.parquet"
 FULL = "nothing was recorded and older records are intact; make room or pass another --store, then run again"
 
 _KEY = re.compile(r"[0-9a-f]{8,64}")
+_WORKING_FOLDER = re.compile(r"([0-9a-f]{8,64})-([0-9a-f]{16})")
 
 
 class DamagedRecordWarning(UserWarning):
@@ -43,12 +45,16 @@ class Store:
 
     def __init__(self, root: Path) -> None:
         self.root = Path(root)
-        self._writing = self.root / "writing"
+        self._writing, self._work = self.root / "writing", self.root / "work"
         self._clean()
 
-    def commit(self, record: Record, outputs: "pa.Table | None" = None) -> bool:
+    def commit(
+        self, record: Record, outputs: "pa.Table | None" = None, files: Mapping[str, Path] | None = None
+    ) -> bool:
         """Add a finished record; False (and nothing changed) when its key is there already.
 
+        ``files`` are copied beside it under their names (``logs/metrics.csv``). Its working folder goes once it is in
+        the store, and so do those of older versions of its question that nobody works on.
         Raises ``OSError`` naming the path when it cannot be written; then nothing of it is in the store.
         """
         target = self._cell(record.key)
@@ -57,16 +63,19 @@ class Store:
         try:
             (self.root / "cells").mkdir(parents=True, exist_ok=True)
             with self._begin() as (folder, file):
-                files = {} if outputs is None else {OUTPUTS: _write_table(folder / OUTPUTS, outputs)}
-                _write_to(file, record.model_copy(update={"files": files}).to_json().encode())
+                facts = {} if outputs is None else {OUTPUTS: _write_table(folder / OUTPUTS, outputs)}
+                facts |= {name: _copy(path, folder, name) for name, path in (files or {}).items()}
+                _write_to(file, record.model_copy(update={"files": facts}).to_json().encode())
                 # The files are on disk; so must be their names, before the folder's own name says that they are whole.
-                _sync(folder)
+                for inside in {parent for name in (RECORD, *facts) for parent in PurePosixPath(name).parents}:
+                    _sync(folder / inside)
                 os.rename(folder, target)
                 _sync(target.parent)
         except OSError as error:
             if target.exists():  # renaming onto a folder that is not empty: another was first
                 return False
             raise OSError(error.errno, f"{error.strerror} ({FULL})", str(target)) from error
+        self._end_work(record)
         return True
 
     def fail(self, record: Record) -> None:
@@ -154,6 +163,13 @@ class Store:
         finally:
             lock.release()
 
+    def working_folder(self, key: str, cell: Cell, precision: str) -> Path:
+        """Where the holder of a cell's claim keeps what it needs to go on after a crash. It is not made here.
+
+        It outlives its process, also one that fails, and is the next holder's as it is; :meth:`commit` removes it.
+        """
+        return self._work / f"{_checked(key)}-{_question(cell, precision)}"
+
     def _cell(self, key: str) -> Path:
         return self.root / "cells" / _checked(key)
 
@@ -193,6 +209,31 @@ class Store:
         for folder in _listing(self._writing):
             with suppress(OSError):
                 _remove_unless_written(folder)
+        for key, _, folder in self._working_folders():
+            if self._cell(key).exists():  # its process died between the commit and this
+                self._remove_unclaimed(key, folder)
+
+    def _end_work(self, record: Record) -> None:
+        """Remove the working folder of a record, and what was left of the question by other weights, data, protocols.
+
+        Another precision is another answer that may be wanted as well.
+        """
+        answered = _question(record.cell, record.identity.precision)
+        for key, question, folder in self._working_folders():
+            if key == record.key:
+                shutil.rmtree(folder, ignore_errors=True)
+            elif question == answered:
+                self._remove_unclaimed(key, folder)
+
+    def _remove_unclaimed(self, key: str, folder: Path) -> None:
+        with suppress(OSError), self.claim(key) as mine:
+            if mine:
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def _working_folders(self) -> list[tuple[str, str, Path]]:
+        """Key, question and folder of each."""
+        named = ((_WORKING_FOLDER.fullmatch(folder.name), folder) for folder in _listing(self._work))
+        return [(match[1], match[2], folder) for match, folder in named if match]
 
 
 def _checked(key: str) -> str:
@@ -200,6 +241,11 @@ def _checked(key: str) -> str:
     if not _KEY.fullmatch(key):
         raise ValueError(f"{key!r:.80} is no key: keys are 8 to 64 hexadecimal digits")
     return key
+
+
+def _question(cell: Cell, precision: str) -> str:
+    """What two versions of a cell have in common: keys of other weights or data differ, this does not."""
+    return hashlib.sha256(f"{cell.address()} {precision}".encode()).hexdigest()[:16]
 
 
 def _locked_file(path: Path) -> BinaryIO | None:
@@ -244,6 +290,13 @@ def _write_to(file: BinaryIO, data: bytes) -> FileFacts:
     file.flush()
     os.fsync(file.fileno())
     return FileFacts(sha256=hashlib.sha256(data).hexdigest(), size=len(data))
+
+
+def _copy(source: Path, folder: Path, name: str) -> FileFacts:
+    """A copy, not the file itself: should the process die before the record is whole, it is still where it was."""
+    target = folder / name
+    target.parent.mkdir(parents=True, exist_ok=True)
+    return _write(target, source.read_bytes())
 
 
 def _write_table(path: Path, table: "pa.Table") -> FileFacts:

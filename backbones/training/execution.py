@@ -1,13 +1,19 @@
 """How a training runs here: devices, memory, checkpoints. None of it changes the number, only how it is reached."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol, runtime_checkable
 
 Precision = Literal["float32", "bfloat16", "float16"]
-Report = Callable[[str, int, int], None]
-"""``report(what, done, total)`` is told of progress."""
+LOGS = "logs"
+"""The folder, in ``Execution.folder`` or in folders below it, whose files are kept when a training is done."""
+
+
+@runtime_checkable
+class Report(Protocol):
+    """Is told of progress: ``done`` of ``total`` of something, and what else is worth seeing just now (the loss)."""
+
+    def __call__(self, what: str, done: int, total: int, detail: str = "") -> None: ...
 
 
 @dataclass(frozen=True)
@@ -16,7 +22,8 @@ class Execution:
 
     A step is the global batch, whatever runs it: ``devices`` x ``nodes`` x ``device_batch`` x accumulation, of which
     the accumulation is derived. ``device_batch`` None takes the whole share of a device; out of memory halves it.
-    ``folder`` holds checkpoints and logs; None keeps nothing, and a training that is stopped starts again.
+    ``folder`` holds checkpoints and logs; None keeps nothing, and a training that is stopped starts again. It may not
+    exist yet: who writes into it makes it.
     """
 
     device: str = "auto"

@@ -6,9 +6,9 @@ import unicodedata
 
 from results.board import Board
 
-FIELDS = ["backbone", "family", "baseline", "parameters", "licence", "setting", "metric", "status", "value", "low",
-          "high", "seeds", "spread", "mean_rank", "mean_z", "missing_settings", "certified",
-          "images_per_second"]  # fmt: skip
+FIELDS = ["backbone", "family", "baseline", "parameters", "licence", "setting", "metric", "status", "failure",
+          "value", "low", "high", "seeds", "spread", "mean_rank", "mean_z", "missing_settings", "failed_settings",
+          "certified", "images_per_second"]  # fmt: skip
 
 
 def render(board: Board) -> str:
@@ -20,8 +20,9 @@ def render(board: Board) -> str:
     for row in board.rows:
         for column, entry in zip(board.columns, row.entries, strict=True):
             values = [row.backbone, row.facts.family, row.facts.baseline, row.facts.parameters, row.facts.licence,
-                      column.setting, column.metric, entry.status, entry.value, entry.low, entry.high, entry.seeds,
-                      entry.spread, row.rank, row.z, row.missing, row.certified, row.images_per_second]  # fmt: skip
+                      column.setting, column.metric, entry.status, entry.failure, entry.value, entry.low, entry.high,
+                      entry.seeds, entry.spread, row.rank, row.z, row.missing, row.failed, row.certified,
+                      row.images_per_second]  # fmt: skip
             writer.writerow([_safe(value) for value in values[: len(fields)]])
     return out.getvalue()
 

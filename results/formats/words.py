@@ -7,8 +7,8 @@ EMPTY = "No results yet: `bob run` computes some, and this board shows them."
 LEGEND = (
     "Numbers are the headline metric (fractions in percent) with a 95 % bootstrap interval over test items, "
     "averaged over seeds. z: mean over columns of the distance to the column's mean in standard deviations. "
-    "Baselines are floors, not candidates. * and n/m: cells are missing or quarantined, and the averages are over the "
-    "others only. ‡: quarantined, for the reason given below; shown, and in no rank. "
+    "Baselines are floors, not candidates. * and n/m: cells are missing, failed or quarantined, and the averages are "
+    "over the others only. ‡: quarantined, for the reason given below; shown, and in no rank. "
     "°: without a certificate (`bob certify NAME`): nobody has held this backbone's adapter against its library."
 )
 
@@ -21,7 +21,7 @@ def number(value: float, column: Column) -> str:
 def entry(cell: Entry, column: Column) -> str:
     """``81.3 [79.5, 83.0]``, or why there is no number."""
     if cell.value is None:
-        return "—" if cell.status == "missing" else cell.status
+        return "—" if cell.status == "missing" else cell.failure or cell.status
     flag = mark(cell)
     if cell.low is None or cell.high is None:
         return number(cell.value, column) + flag

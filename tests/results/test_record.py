@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from results.record import DamageError, Identity, Record, SchemaError
+from results.record import DamageError, Failure, Identity, Record, SchemaError
 
 
 def test_round_trip(make: Any) -> None:
@@ -25,8 +25,8 @@ def test_an_edited_record_is_refused(make: Any, part: str, edit: str) -> None:
 
 def test_another_schema_is_refused_by_its_version(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     text = make().to_json()
-    monkeypatch.setattr("results.record.READ_VERSIONS", (3, 4))
-    with pytest.raises(SchemaError, match="schema 2, this release reads 3 and 4"):
+    monkeypatch.setattr("results.record.READ_VERSIONS", (4, 5))
+    with pytest.raises(SchemaError, match="schema 3, this release reads 4 and 5"):
         Record.from_json(text)
 
 
@@ -40,6 +40,29 @@ def test_a_record_of_schema_1_still_loads(make: Any) -> None:
     assert old == make()
     assert old.identity.preprocess is None
     assert Record.from_json(old.to_json()) == old
+
+
+def test_a_failure_of_schema_2_still_loads(make: Any) -> None:
+    """As the release before wrote it: a failure without a step."""
+    body = json.loads(make(failed=True).to_json())
+    del body["digest"], body["error"]["step"]
+    body["schema_version"] = 2
+    text = json.dumps(body, sort_keys=True)
+    old = Record.from_json(f'{text[:-1]}, "digest": "{hashlib.sha256(text.encode()).hexdigest()}"}}')
+    assert old == make(failed=True)
+    assert old.failure() == "failed: ValueError"
+
+
+def test_divergence_names_its_step(make: Any) -> None:
+    error = Failure(kind="Diverged", message="nan", traceback="", step=12)
+    diverged = make(failed=True, status="diverged", error=error)
+    assert Record.from_json(diverged.to_json()) == diverged
+    assert diverged.failure() == "diverged at step 12"
+    for status, step in (("diverged", None), ("failed", 12)):
+        with pytest.raises(ValidationError, match="names the step"):
+            make(failed=True, status=status, error=error.model_copy(update={"step": step}))
+    with pytest.raises(ValidationError, match="has no error"):
+        make(failed=True, status="done", error=error)
 
 
 def test_it_is_json(make: Any) -> None:
