@@ -17,6 +17,7 @@ class Execution:
     A step is the global batch, whatever runs it: ``devices`` x ``nodes`` x ``device_batch`` x accumulation, of which
     the accumulation is derived. ``device_batch`` None takes the whole share of a device; out of memory halves it.
     ``folder`` holds checkpoints and logs; None keeps nothing, and a training that is stopped starts again.
+    ``workers`` are processes that load (0: this one); an item that takes longer than ``stall_seconds`` is an error.
     """
 
     device: str = "auto"
@@ -32,4 +33,5 @@ class Execution:
     folder: Path | None = None
     checkpoint_minutes: float = 10.0
     keep_checkpoints: int = 2
+    stall_seconds: float = 300.0
     report: Report | None = None
