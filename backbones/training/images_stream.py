@@ -1,7 +1,7 @@
 """A training set of images: decoded and varied by workers as 8-bit pixels, normalised and mixed on the device."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -38,7 +38,8 @@ class ImageBatch(NamedTuple):
 class ImagesStream:
     """Images ``rows`` of a source with their ``targets`` (``targets[i]`` belongs to row ``rows[i]``).
 
-    ``targets`` are class indices below ``classes``, one an image, or (``classes`` None) a row of numbers an image.
+    ``targets`` are class indices below ``classes``, one an image, or (``classes`` None) a row of numbers an image; one
+    number is a row of one.
 
     Raises ``ValueError`` for no rows, rows that do not exist, targets of another length, classes out of range and
     values that are not finite, naming the first.
@@ -57,6 +58,10 @@ class ImagesStream:
         self.images, self.rows, self.targets = images, np.asarray(rows), np.asarray(targets)
         self.preprocess, self.augmentation, self.seed, self.classes = preprocess, augmentation, seed, classes
         self._check()
+        if classes is None:
+            self.targets = self.targets.astype(np.float32).reshape(len(self.targets), -1)
+        else:
+            self.targets = self.targets.astype(np.int64)
         self._augment = Augment(augmentation, preprocess, seed)
 
     def __len__(self) -> int:
@@ -81,7 +86,6 @@ class ImagesStream:
                 top, left, noise = item.patch
                 image[:, top : top + noise.shape[1], left : left + noise.shape[2]] = noise.to(device)
         targets = torch.from_numpy(np.stack([item.target for item in items])).to(device)
-        targets = targets.long() if self.classes is not None else targets.float()
         if not self.augmentation.mixes:
             return ImageBatch(images, targets)
         if self.classes is not None:
@@ -104,17 +108,17 @@ class ImagesStream:
                 f"(first: {self.targets[first]} of {self.images.names[int(self.rows[first])]!r})"
             )
 
-    def _wrong_targets(self) -> tuple[NDArray[np.bool_], str]:
+    def _wrong_targets(self) -> tuple[NDArray[Any], str]:
         """Which are not as they must be, and how that is."""
         if self.classes is None:
             finite = np.isfinite(self.targets.astype(np.float64)).reshape(len(self.targets), -1)
-            return ~finite.all(axis=1), "finite numbers"
+            return np.asarray(~finite.all(axis=1)), "finite numbers"
         if self.targets.ndim != 1 or self.targets.dtype.kind not in "iu":
             raise ValueError(
                 f"with classes, targets must be one integer an image, not {self.targets.dtype} of shape "
                 f"{self.targets.shape}; leave classes out for rows of numbers"
             )
-        return np.asarray((self.targets < 0) | (self.targets >= self.classes)), f"classes 0..{self.classes - 1}"
+        return (self.targets < 0) | (self.targets >= self.classes), f"classes 0..{self.classes - 1}"
 
 
 def stacked(

@@ -17,9 +17,8 @@ from backbones.training import shared_memory
 from backbones.training.loader import Wanted, load
 from backbones.training.shared_memory import pack, unpack
 
-WANTED = [
-    Wanted(epoch, tuple(range(start, start + size))) for epoch in (0, 1) for start, size in ((0, 6), (6, 3), (9, 8))
-]
+RUNS = (range(6), range(6, 9), range(9, 17))
+WANTED = [Wanted(epoch, tuple(run)) for epoch in (0, 1) for run in RUNS]
 
 
 class Numbers:
@@ -120,7 +119,7 @@ def test_closing_ends_the_workers_at_once_and_frees_descriptors():
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_what_the_stream_raises_is_raised_and_names_the_item(workers):
-    class Broken(ValueError):
+    class BrokenError(ValueError):
         """Cannot be rebuilt from its message."""
 
         def __init__(self, one, two):
@@ -130,14 +129,14 @@ def test_what_the_stream_raises_is_raised_and_names_the_item(workers):
         if index == 7:
             raise KeyError("gone")
         if index == 12:
-            raise Broken(1, 2)
+            raise BrokenError(1, 2)
 
     batches = load(Numbers(at=fail), WANTED, workers)
     next(batches)
     with pytest.raises(KeyError, match="gone") as caught:
         list(batches)
     assert any("item 7 ('number-7') of epoch 0" in note for note in caught.value.__notes__)
-    with pytest.raises((Broken, RuntimeError), match="1 and 2") as caught:
+    with pytest.raises((BrokenError, RuntimeError), match="1 and 2") as caught:
         list(load(Numbers(at=fail), [Wanted(3, (12,))], workers))
     assert any("item 12 ('number-12') of epoch 3" in note for note in caught.value.__notes__)
 
