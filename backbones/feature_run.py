@@ -15,7 +15,7 @@ from torch import Tensor
 
 from backbones.base import Backbone
 from backbones.forward import Forward
-from backbones.images import Images, UnreadableImage, decode
+from backbones.images import Images, decode_row
 from backbones.inference import Frozen, Layer, arrange
 from backbones.preprocessing import choose, fit_by, normalise
 from backbones.replicas import replicas
@@ -50,8 +50,7 @@ class FeatureRun:
     ) -> None:
         self.backbone, self.images, self.device = backbone.to(device), images, device
         workers = max(1, workers)
-        spread = np.unique(np.linspace(0, len(images) - 1, SAMPLES).astype(int)).tolist()
-        samples = [self._decoded(row) for row in spread]
+        samples = [decode_row(images, row) for row in sampled(len(images))]
         self.decoding = choose(backbone.preprocess, samples)
         self._fit = fit_by(self.decoding, backbone.preprocess)
         fitted = torch.stack([self._fit(image) for image in samples]).contiguous()
@@ -123,13 +122,12 @@ class FeatureRun:
         )
 
     def _load(self, row: int, into: Tensor) -> None:
-        into.copy_(self._fit(self._decoded(row)))
+        into.copy_(self._fit(decode_row(self.images, row)))
 
-    def _decoded(self, row: int) -> UInt8[Tensor, "3 height width"]:
-        try:
-            return decode(self.images.read(row))
-        except UnreadableImage as error:
-            raise UnreadableImage(f"{self.images.names[row]!r} {error}") from error
+
+def sampled(count: int) -> list[int]:
+    """:data:`SAMPLES` of ``count`` images, the first and the last among them."""
+    return [int(row) for row in np.unique(np.linspace(0, count - 1, SAMPLES).astype(int))]
 
 
 def _keeping_ahead(under_way: Iterable[Answer], ahead: int) -> Iterator[Answer]:

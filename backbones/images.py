@@ -87,6 +87,14 @@ def decode(data: bytes) -> UInt8[Tensor, "3 height width"]:
         raise UnreadableImage(f"cannot be decoded ({type(error).__name__}: {_first_line(error)})") from error
 
 
+def decode_row(images: Images, row: int) -> UInt8[Tensor, "3 height width"]:
+    """:func:`decode` of one of ``images``; ``UnreadableImage`` begins with its name."""
+    try:
+        return decode(images.read(row))
+    except UnreadableImage as error:
+        raise UnreadableImage(f"{images.names[row]!r} {error}") from error
+
+
 @cache
 def torchvision_decoder(kind: Literal["jpeg", "png"]) -> Callable[[Tensor, int, bool], Tensor] | None:
     """torchvision's operator ``(bytes, mode, apply EXIF)``, or None where it is not there or does not work as known.

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 from torchvision.transforms import InterpolationMode, v2
 
-from backbones.base import Preprocess
+from backbones.base import Interpolation, Preprocess
 from backbones.images import to_pil
 
 Path = Literal["fast", "pil"]
@@ -46,7 +46,7 @@ def fast_transform(preprocess: Preprocess) -> Fit:
     def fit(image: UInt8[Tensor, "3 height width"]) -> UInt8[Tensor, "3 out_height out_width"]:
         if preprocess.crop in CENTRED:
             image = v2.functional.center_crop(image, _trimmed(*image.shape[-2:]))
-        resized = _resize(image, _resized(image.shape[-2:], preprocess), preprocess)
+        resized = resize(image, _resized(image.shape[-2:], preprocess), preprocess.interpolation)
         cropped: Tensor = _cropped(resized, preprocess)
         return cropped
 
@@ -72,6 +72,19 @@ def choose(preprocess: Preprocess, samples: Iterable[UInt8[Tensor, "3 height wid
         if difference.float().mean() > MEAN_TOLERANCE or difference.max() > LARGEST_TOLERANCE:
             return "pil"
     return "fast"
+
+
+def resize(
+    image: Num[Tensor, "3 height width"], size: tuple[int, int], interpolation: Interpolation
+) -> Num[Tensor, "3 out_height out_width"]:
+    """Resized to (height, width) as PIL does it, antialiased; integers are rounded."""
+    if image.shape[-2:] == size:
+        return image
+    # The same view with a batch axis torch knows for channels-last: two thirds of the time (90 us for 133, 300 to 224).
+    batch = image.permute(1, 2, 0)[None].permute(0, 3, 1, 2)
+    if interpolation == "nearest":  # PIL samples pixel centres
+        return interpolate(batch, size, mode="nearest-exact")[0]
+    return interpolate(batch, size, mode=interpolation, antialias=True, align_corners=False)[0]
 
 
 def normalise(
@@ -151,13 +164,3 @@ def _resized(shape: tuple[int, ...] | torch.Size, preprocess: Preprocess) -> tup
     if height <= width:
         return preprocess.resize, int(preprocess.resize * width / height)
     return int(preprocess.resize * height / width), preprocess.resize
-
-
-def _resize(
-    image: Num[Tensor, "3 height width"], size: tuple[int, int], preprocess: Preprocess
-) -> Num[Tensor, "3 out_height out_width"]:
-    if image.shape[-2:] == size:
-        return image
-    if preprocess.interpolation == "nearest":  # PIL samples pixel centres
-        return interpolate(image[None], size, mode="nearest-exact")[0]
-    return interpolate(image[None], size, mode=preprocess.interpolation, antialias=True, align_corners=False)[0]

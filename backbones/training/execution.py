@@ -24,6 +24,7 @@ class Execution:
     the accumulation is derived. ``device_batch`` None takes the whole share of a device; out of memory halves it.
     ``folder`` holds checkpoints and logs; None keeps nothing, and a training that is stopped starts again. It may not
     exist yet: who writes into it makes it.
+    ``workers`` are processes that load (0: this one); an item that takes longer than ``stall_seconds`` is an error.
     """
 
     device: str = "auto"
@@ -39,4 +40,5 @@ class Execution:
     folder: Path | None = None
     checkpoint_minutes: float = 10.0
     keep_checkpoints: int = 2
+    stall_seconds: float = 300.0
     report: Report | None = None

@@ -1,0 +1,130 @@
+"""A training set of images: decoded and varied by workers as 8-bit pixels, normalised and mixed on the device."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float, Num, UInt8
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.functional import one_hot
+
+from backbones.base import Preprocess
+from backbones.images import Images, decode_row
+from backbones.preprocessing import normalise
+from backbones.training.augmentation import Augment, Augmentation, Patch
+from backbones.training.mixing import choose_mix, mix_images, mix_targets
+
+
+class Item(NamedTuple):
+    """One image as an epoch sees it, small enough to cross processes: 8 bits, channels innermost."""
+
+    pixels: UInt8[Tensor, "height width 3"]
+    target: NDArray[np.generic]
+    patch: Patch | None
+
+
+class ImageBatch(NamedTuple):
+    """Preprocessed images, channels-last, and what a loss compares the outputs with.
+
+    ``targets`` are class indices (int64); with mixing, shares of each class that add up to 1; or rows of numbers.
+    """
+
+    images: Float[Tensor, "batch 3 height width"]
+    targets: Num[Tensor, " batch"] | Num[Tensor, "batch outputs"]
+
+
+class ImagesStream:
+    """Images ``rows`` of a source with their ``targets`` (``targets[i]`` belongs to row ``rows[i]``).
+
+    ``targets`` are class indices below ``classes``, one an image, or (``classes`` None) a row of numbers an image; one
+    number is a row of one.
+
+    Raises ``ValueError`` for no rows, rows that do not exist, targets of another length, classes out of range and
+    values that are not finite, naming the first.
+    """
+
+    def __init__(
+        self,
+        images: Images,
+        rows: Sequence[int] | NDArray[np.integer],
+        targets: NDArray[np.generic],
+        preprocess: Preprocess,
+        augmentation: Augmentation,
+        seed: int,
+        classes: int | None = None,
+    ) -> None:
+        self.images, self.rows, self.targets = images, np.asarray(rows), np.asarray(targets)
+        self.preprocess, self.augmentation, self.seed, self.classes = preprocess, augmentation, seed, classes
+        self._check()
+        if classes is None:
+            self.targets = self.targets.astype(np.float32).reshape(len(self.targets), -1)
+        else:
+            self.targets = self.targets.astype(np.int64)
+        self._augment = Augment(augmentation, preprocess, seed)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def names(self) -> Sequence[str]:
+        """The images' names."""
+        return [self.images.names[row] for row in self.rows.tolist()]
+
+    def load(self, index: int, epoch: int) -> Item:
+        """Raises ``UnreadableImage`` naming an image that cannot be decoded."""
+        decoded = decode_row(self.images, int(self.rows[index]))
+        pixels, patch = self._augment(decoded, epoch, index)
+        return Item(pixels.permute(1, 2, 0).contiguous(), self.targets[index], patch)
+
+    def batch(self, items: Sequence[Item], step: int, device: torch.device) -> ImageBatch:
+        """Normalised, then erased, then mixed; raises ``ValueError`` for an odd number of items to be mixed."""
+        images = normalise(stacked([item.pixels for item in items], device), self.preprocess)
+        for image, item in zip(images, items, strict=True):
+            if item.patch is not None:
+                top, left, noise = item.patch
+                image[:, top : top + noise.shape[1], left : left + noise.shape[2]] = noise.to(device)
+        targets = torch.from_numpy(np.stack([item.target for item in items])).to(device)
+        if not self.augmentation.mixes:
+            return ImageBatch(images, targets)
+        if self.classes is not None:
+            targets = one_hot(targets, self.classes).float()
+        mix = choose_mix(self.augmentation, self.preprocess.size, self.seed, step)
+        return ImageBatch(mix_images(images, mix), mix_targets(targets, mix))
+
+    def _check(self) -> None:
+        if len(self.rows) == 0:
+            raise ValueError("there are no images to train on: rows is empty")
+        if self.rows.min() < 0 or self.rows.max() >= len(self.images):
+            raise ValueError(f"rows {self.rows.min()}..{self.rows.max()} are not all among {len(self.images)} images")
+        if len(self.targets) != len(self.rows):
+            raise ValueError(f"{len(self.rows)} rows have {len(self.targets)} targets; every row must have one")
+        wrong, allowed = self._wrong_targets()
+        if wrong.any():
+            first = int(wrong.argmax())
+            raise ValueError(
+                f"{int(wrong.sum())} of {len(wrong)} targets are not {allowed} "
+                f"(first: {self.targets[first]} of {self.images.names[int(self.rows[first])]!r})"
+            )
+
+    def _wrong_targets(self) -> tuple[NDArray[Any], str]:
+        """Which are not as they must be, and how that is."""
+        if self.classes is None:
+            finite = np.isfinite(self.targets.astype(np.float64)).reshape(len(self.targets), -1)
+            return np.asarray(~finite.all(axis=1)), "finite numbers"
+        if self.targets.ndim != 1 or self.targets.dtype.kind not in "iu":
+            raise ValueError(
+                f"with classes, targets must be one integer an image, not {self.targets.dtype} of shape "
+                f"{self.targets.shape}; leave classes out for rows of numbers"
+            )
+        return (self.targets < 0) | (self.targets >= self.classes), f"classes 0..{self.classes - 1}"
+
+
+def stacked(
+    pixels: Sequence[UInt8[Tensor, "height width 3"]], device: torch.device
+) -> UInt8[Tensor, "batch 3 height width"]:
+    """One batch on the device, channels-last; from pinned memory, so that the copy to a GPU is not waited for."""
+    together = torch.empty((len(pixels), *pixels[0].shape), dtype=torch.uint8, pin_memory=device.type == "cuda")
+    torch.stack(list(pixels), out=together)
+    return together.to(device, non_blocking=True).permute(0, 3, 1, 2)
