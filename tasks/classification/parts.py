@@ -7,10 +7,13 @@ import numpy as np
 from tasks.base import Note
 from tasks.datasets.base import Dataset
 from tasks.datasets.partition import Partition, partition
+from tasks.datasets.targets import target_refusal
 
 
 def learning_refusal(dataset: Dataset) -> str | None:
-    """Why nothing can be learnt from this dataset: no parts, or fewer than two classes to tell apart."""
+    """Why no classes can be learnt from this dataset: none there, no parts, or fewer than two to tell apart."""
+    if why := target_refusal(dataset):
+        return why
     try:
         parts = partition(dataset, 0)
     except ValueError as error:
