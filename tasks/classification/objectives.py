@@ -16,6 +16,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, log_softmax, o
 
 from tasks.base import Note, Outputs, Score
 from tasks.classification.metrics import top_k_correct
+from tasks.classification.parts import targets_of
 from tasks.classification.report import report
 from tasks.classification.target_reports import (
     agreement,
@@ -75,7 +76,7 @@ def objective_of(dataset: Dataset, train: Part, smoothing: float = 0.0) -> Objec
         return Ordinal(len(dataset.classes), _value(train.labels))
     if dataset.target == "multilabel":
         return MultiLabel(dataset.classes)
-    return _value(_targets(train))
+    return _value(targets_of(train))
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,7 @@ class MultiLabel(Objective):
 
     def wanted(self, part: Part) -> Float32[Tensor, "n outputs"]:
         """0, 1, or NaN."""
-        return torch.from_numpy(_targets(part))
+        return torch.from_numpy(targets_of(part))
 
     def soft(self, wanted: Float32[Tensor, "batch outputs"]) -> Float32[Tensor, "batch outputs"]:
         """The same: NaN mixed with anything is NaN."""
@@ -144,11 +145,11 @@ class MultiLabel(Objective):
 
     def merit(self, outputs: Numbers, part: Part) -> float:
         """Mean AUC over the labels that have one."""
-        return mean_auc(outputs, _targets(part))
+        return mean_auc(outputs, targets_of(part))
 
     def report(self, outputs: Numbers, part: Part, split: str = "test") -> Iterator[Score | Outputs | Note]:
         """Outputs are logits."""
-        return report_multilabel(outputs, _targets(part), self.classes, part.names, split)
+        return report_multilabel(outputs, targets_of(part), self.classes, part.names, split)
 
 
 @dataclass(frozen=True)
@@ -166,7 +167,7 @@ class Value(Objective):
 
     def wanted(self, part: Part) -> Float32[Tensor, "n 1"]:
         """The values."""
-        return torch.from_numpy(_targets(part))
+        return torch.from_numpy(targets_of(part))
 
     def soft(self, wanted: Float32[Tensor, "batch 1"]) -> Float32[Tensor, "batch outputs"]:
         """Standardised."""
@@ -184,11 +185,11 @@ class Value(Objective):
 
     def merit(self, outputs: Numbers, part: Part) -> float:
         """Concordance."""
-        return agreement(_targets(part)[:, 0].astype(np.float64), self.values(outputs))
+        return agreement(targets_of(part)[:, 0].astype(np.float64), self.values(outputs))
 
     def report(self, outputs: Numbers, part: Part, split: str = "test") -> Iterator[Score | Outputs | Note]:
         """In the value's own unit."""
-        return report_value(self.values(outputs), _targets(part)[:, 0], part.names, split)
+        return report_value(self.values(outputs), targets_of(part)[:, 0], part.names, split)
 
 
 @dataclass(frozen=True)
@@ -230,9 +231,3 @@ class Ordinal(Objective):
 def _value(numbers: np.ndarray) -> Value:
     spread = float(numbers.std(dtype=np.float64))
     return Value(float(numbers.mean(dtype=np.float64)), spread or 1.0)
-
-
-def _targets(part: Part) -> Float32[np.ndarray, "n k"]:
-    if part.targets is None:
-        raise ValueError(f"the {part.split} part has classes, and no targets beyond them")
-    return part.targets

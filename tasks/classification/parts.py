@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+from jaxtyping import Float32
 
 from tasks.base import Note
 from tasks.classification.target_reports import rankable
@@ -60,6 +61,13 @@ def _nothing_to_tell_apart(dataset: Dataset, parts: Partition) -> str | None:
 def is_seeded(dataset: Dataset, kinds: Sequence[Target] = ONE_CLASS) -> bool:
     """Whether the seed decides which images are train and which val. A dataset that is refused needs no seed."""
     return learning_refusal(dataset, kinds) is None and partition(dataset, 0).seeded
+
+
+def targets_of(part: Part) -> Float32[np.ndarray, "n k"]:
+    """What is known of each image of a part that has no classes."""
+    if part.targets is None:
+        raise ValueError(f"the {part.split} part has classes, and no targets beyond them")
+    return part.targets
 
 
 def partition_notes(parts: Partition) -> Iterator[Note]:
