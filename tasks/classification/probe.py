@@ -9,6 +9,8 @@ from jaxtyping import Float32, Int64
 
 from tasks.classification.logistic import Solution, solve
 from tasks.classification.metrics import negative_log_likelihood, top_k_correct
+from tasks.moments import Moments, moments
+from tasks.rows import blocks_of
 
 Features = Float32[np.ndarray, "n dim"]
 Labels = Int64[np.ndarray, "n"]
@@ -29,8 +31,13 @@ class Scaling:
 
 
 def scaling_of(features: Features) -> Scaling:
+    """The z-scores of features in memory or mapped into it; they are read block by block."""
+    return z_scores(moments(blocks_of(features)))
+
+
+def z_scores(found: Moments) -> Scaling:
     """Below a millionth of the largest spread, or of the features themselves, a spread is rounding: left out."""
-    mean, std = features.mean(0, dtype=np.float64), features.std(0, dtype=np.float64)
+    mean, std = found.mean, found.std
     floor = 1e-6 * max(float(std.max()), float(np.abs(mean).max()))
     factor = np.where(std > floor, 1 / np.where(std > floor, std, 1), 0)
     return Scaling(mean.astype(np.float32), factor.astype(np.float32))
