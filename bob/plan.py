@@ -64,7 +64,7 @@ class Question:
     @property
     def chosen(self) -> dict[str, Any]:
         """The settings that differ from the task's defaults: they belong to the name of a column."""
-        return {name: value for name, value in self.settings.items() if value != getattr(type(self.task)(), name)}
+        return self.task.non_defaults()
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """The task contract: a frozen dataclass of settings whose ``run`` yields scores, and knows nothing of where they go."""
 
+import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -66,6 +67,12 @@ class Note:
     warning: bool = False
 
 
+def differences(task: Any, other: Any) -> dict[str, Any]:
+    """The settings of ``task`` that are others in ``other``, a task of the same class."""
+    settings, others = dataclasses.asdict(task), dataclasses.asdict(other)
+    return {name: value for name, value in settings.items() if value != others[name]}
+
+
 class Task(ABC):
     """A question. Subclasses are frozen pydantic dataclasses; every field changes the number, so it enters the key.
 
@@ -77,6 +84,10 @@ class Task(ABC):
     protocol_version: ClassVar[int]
     headline: ClassVar[str]
     roles: ClassVar[Mapping[str, Literal["one", "many"]]] = {"dataset": "one"}
+
+    def non_defaults(self) -> dict[str, Any]:
+        """The settings that differ from the task's defaults: they belong to the name of a column."""
+        return differences(self, type(self)())
 
     @abstractmethod
     def uses_seed(self, data: Data) -> bool:

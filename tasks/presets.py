@@ -7,6 +7,8 @@ from pydantic import ConfigDict, model_validator
 from pydantic.dataclasses import dataclass
 from pydantic_core import ArgsKwargs
 
+from tasks.base import differences
+
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class Presets:
@@ -17,6 +19,12 @@ class Presets:
     """
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+
+    def non_defaults(self) -> dict[str, Any]:
+        """What differs from the defaults, or, where that is less, a preset's name and what differs from it."""
+        plain = differences(self, type(self)())
+        named = [{"preset": name, **differences(self, type(self)(**{"preset": name}))} for name in self.presets]
+        return min([plain, *named], key=len)
 
     @model_validator(mode="before")
     @classmethod

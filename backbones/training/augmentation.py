@@ -53,7 +53,7 @@ class Augmentation:
     cutmix_share: Share = 0.5
 
     @model_validator(mode="after")
-    def _ordered(self) -> "Augmentation":
+    def _ranges_in_order(self) -> "Augmentation":
         for name, (low, high) in {"crop_scale": self.crop_scale, "crop_ratio": self.crop_ratio}.items():
             if low > high:
                 raise ValueError(f"{name} must be (lowest, highest), not ({low}, {high})")

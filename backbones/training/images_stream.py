@@ -38,11 +38,11 @@ class ImageBatch(NamedTuple):
 class ImagesStream:
     """Images ``rows`` of a source with their ``targets`` (``targets[i]`` belongs to row ``rows[i]``).
 
-    ``targets`` are class indices below ``classes``, one an image, or (``classes`` None) a row of numbers an image; one
-    number is a row of one.
+    ``targets`` are class indices below ``classes``, one an image, or (``classes`` None) a row of numbers an image, NaN
+    where one is not known; one number is a row of one.
 
     Raises ``ValueError`` for no rows, rows that do not exist, targets of another length, classes out of range and
-    values that are not finite, naming the first.
+    infinite values, naming the first.
     """
 
     def __init__(
@@ -111,8 +111,8 @@ class ImagesStream:
     def _wrong_targets(self) -> tuple[NDArray[Any], str]:
         """Which are not as they must be, and how that is."""
         if self.classes is None:
-            finite = np.isfinite(self.targets.astype(np.float64)).reshape(len(self.targets), -1)
-            return np.asarray(~finite.all(axis=1)), "finite numbers"
+            infinite = np.isinf(self.targets.astype(np.float64)).reshape(len(self.targets), -1)
+            return np.asarray(infinite.any(axis=1)), "finite numbers or NaN"
         if self.targets.ndim != 1 or self.targets.dtype.kind not in "iu":
             raise ValueError(
                 f"with classes, targets must be one integer an image, not {self.targets.dtype} of shape "

@@ -39,7 +39,7 @@ class Recipe:
     frozen_layers: int = Field(default=0, ge=0)
 
     @model_validator(mode="after")
-    def _ordered(self) -> "Recipe":
+    def _schedule_in_order(self) -> "Recipe":
         if self.warmup_epochs > self.epochs:
             raise ValueError(f"warmup_epochs ({self.warmup_epochs:g}) is above epochs ({self.epochs})")
         if self.minimum_learning_rate > self.learning_rate:

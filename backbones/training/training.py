@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import closing, suppress
 from typing import Any, cast
 
@@ -69,8 +69,8 @@ class Training:
         """To the end, or to a step that does not fit into memory: then with half the device batch from there."""
         self.stepper.train_mode()
         try:
-            loaded = load(self.job.stream, self._wanted(), self.job.execution.workers)
-            with closing(cast(Generator[list[Any]], loaded)) as batches:
+            loaded = load(self.job.stream, self._wanted(), self.job.execution.workers, self.job.execution.stall_seconds)
+            with closing(loaded) as batches:
                 while not self._over():
                     if len(self.history.epochs) < self.step // self.steps_an_epoch:
                         self._evaluate()

@@ -96,9 +96,10 @@ class OneClass(Objective):
         """Class numbers."""
         return torch.from_numpy(part.labels)
 
-    def soft(self, wanted: Int64[Tensor, " batch"]) -> Float32[Tensor, "batch outputs"]:
-        """Probabilities of the classes."""
-        return (1 - self.smoothing) * one_hot(wanted, self.classes).float() + self.smoothing / self.classes
+    def soft(self, wanted: Shaped[Tensor, "batch ..."]) -> Float32[Tensor, "batch outputs"]:
+        """Probabilities of the classes, of class numbers or of shares of classes that are mixed already."""
+        shares = one_hot(wanted, self.classes).float() if wanted.ndim == 1 else wanted
+        return (1 - self.smoothing) * shares + self.smoothing / self.classes
 
     def loss(
         self, outputs: Float[Tensor, "batch outputs"], soft: Float32[Tensor, "batch outputs"]
@@ -209,9 +210,9 @@ class Ordinal(Objective):
         """Class numbers."""
         return torch.from_numpy(part.labels)
 
-    def soft(self, wanted: Int64[Tensor, " batch"]) -> Float32[Tensor, "batch outputs"]:
+    def soft(self, wanted: Shaped[Tensor, "batch ..."]) -> Float32[Tensor, "batch outputs"]:
         """Standardised class numbers."""
-        return self.number.soft(wanted[:, None].float())
+        return self.number.soft(wanted.reshape(len(wanted), 1).float())
 
     def loss(
         self, outputs: Float[Tensor, "batch outputs"], soft: Float32[Tensor, "batch outputs"]

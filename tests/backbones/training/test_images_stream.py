@@ -109,7 +109,7 @@ def test_an_image_that_cannot_be_decoded_is_named(workers):
         ({"targets": CLASSES + 1}, r"5 of 15 targets are not classes 0\.\.2 \(first: 3 of 'image-25\.png'\)"),
         ({"targets": CLASSES - 1}, r"\(first: -1 of 'image-29\.png'\)"),
         ({"targets": CLASSES / 2}, "one integer an image, not float64"),
-        ({"targets": np.where(CLASSES == 2, np.nan, CLASSES), "classes": None}, r"5 of 15 targets are not finite"),
+        ({"targets": np.where(CLASSES == 2, np.inf, CLASSES), "classes": None}, r"5 of 15 targets are not finite"),
     ],
 )
 def test_what_cannot_be_trained_on_is_refused(changes, message):

@@ -1,0 +1,65 @@
+"""A backbone with a fresh linear head, and its objective: what fine-tuning trains."""
+
+import copy
+
+import torch
+from jaxtyping import Float, Float32
+from torch import Tensor, nn
+
+from backbones.base import Backbone
+from backbones.training.drop_path import set_drop_path
+from backbones.training.images_stream import ImageBatch
+from backbones.training.trainee import Trainee
+from tasks.classification.objectives import Objective
+
+
+class Network(nn.Module):
+    """Images to the objective's outputs, through ``embed`` and a linear layer."""
+
+    def __init__(self, backbone: Backbone, outputs: int) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.head = nn.Linear(_dim(backbone), outputs)
+        nn.init.xavier_normal_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+
+    def forward(self, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch outputs"]:
+        """Logits, or whatever the objective takes."""
+        outputs: Tensor = self.head(self.backbone.embed(images))
+        return outputs
+
+
+class TunedNetwork(Trainee):
+    """A copy of the backbone, so that the one every other task uses stays as it was loaded.
+
+    What is not in its ``layers()`` (a text side, the checkpoint's own classifier) stays frozen. The head's weights are
+    drawn from torch's generator. ``has_drop_path`` says whether the architecture has a place for it.
+    """
+
+    def __init__(self, backbone: Backbone, objective: Objective, drop_path: float) -> None:
+        super().__init__()
+        trained = copy.deepcopy(backbone)
+        for parameter in trained.parameters():
+            parameter.requires_grad_(False)
+        for _, parameters in trained.layers():
+            for parameter in parameters:
+                parameter.requires_grad_(True)
+        self.has_drop_path = bool(set_drop_path(trained, drop_path)) if drop_path > 0 else True
+        self.network = Network(trained, objective.outputs)
+        self.objective = objective
+
+    def forward(self, batch: ImageBatch) -> Float32[Tensor, ""]:
+        """The objective's mean loss."""
+        return self.objective.loss(self.network(batch.images), self.objective.soft(batch.targets))
+
+    def layers(self) -> list[tuple[str, list[nn.Parameter]]]:
+        """The backbone's by depth, then the head."""
+        return [*self.network.backbone.layers(), ("head", list(self.network.head.parameters()))]
+
+
+def _dim(backbone: Backbone) -> int:
+    """Of the embedding, found with one blank image in evaluation mode, so that no statistic of BatchNorm moves."""
+    backbone.eval()
+    device = next(backbone.parameters()).device
+    with torch.no_grad():
+        return int(backbone.embed(torch.zeros(1, 3, *backbone.preprocess.size, device=device)).shape[1])
