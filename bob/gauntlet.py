@@ -222,8 +222,10 @@ def _table(split: str, columns: dict[str, Any]) -> pa.Table:
 
 
 def score_row(score: Score) -> record.ScoreRow:
-    """A score with its 95 % bootstrap interval, where it is a mean over items."""
-    low, high = bootstrap_interval(score.per_sample) if score.per_sample is not None else (None, None)
+    """A score with its 95 % interval: the bootstrap's where it is a mean over items, else its own if it has one."""
+    low, high = score.interval or (None, None)
+    if score.per_sample is not None:
+        low, high = bootstrap_interval(score.per_sample)
     return record.ScoreRow(
         metric=score.metric,
         split=score.split,

@@ -37,6 +37,7 @@ class Score:
     """One number. Where the metric is a mean over items, ``per_sample`` holds them and their mean is ``value``.
 
     ``split`` names the items (``test``, or a test set's own name); ``unit`` is ``fraction`` in [0, 1] unless said.
+    ``interval`` is the 95 % interval of a metric that is no mean over items, such as an AUC; others get theirs later.
     """
 
     metric: str
@@ -45,6 +46,7 @@ class Score:
     split: str = "test"
     higher_is_better: bool = True
     unit: str = "fraction"
+    interval: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)

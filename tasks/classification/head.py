@@ -13,6 +13,7 @@ from tasks.base import Data, Note, Outputs, Score, Task, Tools
 from tasks.classification.report import report
 from tasks.datasets.base import Dataset
 from tasks.datasets.partition import evaluation_part
+from tasks.datasets.targets import target_refusal
 from tasks.features import collapse_notes, features_of
 
 
@@ -40,6 +41,8 @@ class OwnHead(Task):
         dataset = data["dataset"][0]
         if not isinstance(backbone, Classifier):
             return f"backbone {backbone.card.name!r} has no classifier head of its own"
+        if why := target_refusal(dataset):
+            return why
         try:
             part = evaluation_part(dataset)
         except ValueError as error:

@@ -1,6 +1,6 @@
 """A linear probe: L2-regularised logistic regression on frozen features, its strength chosen on val."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -12,6 +12,7 @@ from tasks.base import Data, Extract, Note, Outputs, Score, Task, Tools
 from tasks.classification.parts import is_seeded, learning_refusal, partition_notes
 from tasks.classification.probe import Choice, Features, Labels, Probe, choose, fit
 from tasks.classification.report import report
+from tasks.classification.target_reports import ordinal_scores
 from tasks.datasets.base import Dataset
 from tasks.datasets.partition import Partition, partition
 from tasks.features import collapse_notes, features_of
@@ -48,7 +49,8 @@ class ProbeSettings:
 class LinearProbe(ChosenReading, ProbeSettings, Task):
     """top1, top5, mean_per_class, nll, ece of a probe chosen on val by top-1, refitted on train and val, tested once.
 
-    Equal top-1 is decided by the lower val loss, then by the stronger regularisation.
+    Equal top-1 is decided by the lower val loss, then by the stronger regularisation. Classes whose order is meant are
+    learnt and chosen without it; quadratic_kappa and mae (in classes) then say how far off the answers are.
     """
 
     name: ClassVar[str] = "classification.linear"
@@ -75,6 +77,8 @@ class LinearProbe(ChosenReading, ProbeSettings, Task):
         yield from notes
         logits = probe.logits(features_of(backbone, parts.test, extract))
         yield from report(logits, parts.test.labels, parts.test.names)
+        if dataset.target == "ordinal":
+            yield from ordinal_scores(logits.argmax(1), parts.test.labels)
 
 
 def val_top1(settings: ProbeSettings, backbone: Backbone, parts: Partition, extract: Extract) -> float:
@@ -95,7 +99,8 @@ def train_probe(
     val = features_of(backbone, parts.val, extract), parts.val.labels
     choice = choose(train, val, len(dataset.classes), settings.grid(), settings.tolerance)
     features, labels = np.concatenate([train[0], val[0]]), np.concatenate([train[1], val[1]])
-    notes = [*collapse_notes(train[0], "train"), *_choice_notes(choice, settings)]
+    chosen = settings.grid().index(choice.strength)
+    notes = [*collapse_notes(train[0], "train"), *strength_notes(settings, chosen, "top1", choice.accuracy)]
     probe = _refit(choice, features, labels, len(dataset.classes), settings)
     if not bool(probe.solution.converged.all()):
         reached = float(probe.solution.gradient_norm[0])
@@ -107,11 +112,13 @@ def _refit(choice: Choice, features: Features, labels: Labels, classes: int, set
     return fit(features, labels, classes, choice.strength, settings.tolerance, choice.start)
 
 
-def _choice_notes(choice: Choice, settings: ProbeSettings) -> Iterator[Note]:
-    yield Note("strength", choice.strength)
-    yield Note("val_top1", dict(zip([f"{value:.3g}" for value in settings.grid()], choice.accuracy, strict=True)))
-    if choice.edge:
-        yield Note("strength_at_edge", f"the best strength, {choice.strength:.3g}, is at the edge of the grid", True)
+def strength_notes(settings: ProbeSettings, best: int, metric: str, on_val: Sequence[float]) -> Iterator[Note]:
+    """Which strength of the grid was chosen, by which numbers, and a warning where the grid may be too narrow."""
+    grid = settings.grid()
+    yield Note("strength", grid[best])
+    yield Note(f"val_{metric}", dict(zip([f"{value:.3g}" for value in grid], on_val, strict=True)))
+    if len(grid) > 1 and best in (0, len(grid) - 1):
+        yield Note("strength_at_edge", f"the best strength, {grid[best]:.3g}, is at the edge of the grid", True)
 
 
 TASKS = {"classification.linear": LinearProbe}

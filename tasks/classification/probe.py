@@ -51,11 +51,10 @@ class Probe:
 
 @dataclass(frozen=True)
 class Choice:
-    """The strength chosen on val, with the accuracies that decided. ``edge`` warns that the grid may be too narrow."""
+    """The strength chosen on val, with the accuracies that decided."""
 
     strength: float
     accuracy: tuple[float, ...]
-    edge: bool
     start: Solution
 
 
@@ -93,4 +92,4 @@ def choose(
         solution.converged[best : best + 1],
         solution.iterations,
     )
-    return Choice(grid[best], tuple(accuracy), len(grid) > 1 and best in (0, len(grid) - 1), alone)
+    return Choice(grid[best], tuple(accuracy), alone)

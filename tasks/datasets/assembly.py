@@ -5,12 +5,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tasks.datasets.base import Dataset, OpenOptions, Split
+from tasks.datasets.base import Dataset, OpenOptions, Split, Target
 from tasks.datasets.content_hashes import content_hashes
-from tasks.datasets.manifest import Item, class_warnings, leaks, manifest_sha256
+from tasks.datasets.manifest import Item, class_warnings, leaks, manifest_sha256, shared_groups
 from tasks.datasets.readable import check_readable, listing
 from tasks.datasets.sources import Source, SourceImages, some
+from tasks.datasets.targets import ONE_CLASS
 
+NO_CLASS = -1
 SPLIT_ORDER = ("train", "val", "test", "query", "gallery", "all")
 
 
@@ -26,6 +28,7 @@ class Found:
     licence: str = "not stated"
     warnings: tuple[str, ...] = ()
     made_here: bool = False
+    target: Target = "class"
 
 
 def assemble(found: Found, options: OpenOptions) -> Dataset:
@@ -55,12 +58,13 @@ def assemble(found: Found, options: OpenOptions) -> Dataset:
         name=found.name,
         classes=found.classes,
         splits=splits,
-        manifest_sha256=manifest_sha256(used, [content[item.file] for item in used]),
+        manifest_sha256=manifest_sha256(used, [content[item.file] for item in used], found.target, found.classes),
         licence=found.licence,
         source=found.origin,
         n_total=len(items),
         n_used=len(used),
         warnings=(*found.warnings, *skipped, *class_warnings(used), *_leaks(splits)),
+        target=found.target,
     )
 
 
@@ -68,10 +72,17 @@ def _split(found: Found, name: str, items: Sequence[Item], content: dict[str, st
     label = {class_name: index for index, class_name in enumerate(found.classes)}
     members = [item for item in items if item.split == name]
     sha256 = tuple(content[item.file] for item in members)
-    images = SourceImages(found.source, tuple(item.file for item in members), sha256)
-    return Split(images, np.asarray([label[item.class_name] for item in members], dtype=np.int64), sha256)
+    has_class = found.target in ONE_CLASS
+    return Split(
+        SourceImages(found.source, tuple(item.file for item in members), sha256),
+        np.asarray([label[item.class_name] if has_class else NO_CLASS for item in members], dtype=np.int64),
+        sha256,
+        None if has_class else np.asarray([item.targets for item in members], dtype=np.float32),
+        tuple(item.group for item in members) if any(item.group for item in members) else None,
+    )
 
 
 def _leaks(splits: dict[str, Split]) -> list[str]:
     contents = {name: split.sha256 for name, split in splits.items()}
-    return leaks(contents, {name: split.images.names for name, split in splits.items()})
+    groups = {name: split.groups for name, split in splits.items() if split.groups is not None}
+    return leaks(contents, {name: split.images.names for name, split in splits.items()}) + shared_groups(groups)

@@ -3,25 +3,34 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
+from jaxtyping import Float32
 from numpy.typing import NDArray
 
 from backbones.images import Images
 from backbones.places import Places
+
+Target = Literal["class", "multilabel", "ordinal", "value"]
+"""What is known of an image: one class; any of several labels; one class of an order that is meant; one number."""
 
 
 @dataclass(frozen=True)
 class Split:
     """Images with their labels. Row ``i`` of everything belongs together; the order is the readers' sorted order.
 
-    ``sha256`` holds one content hash an image: it finds identical files in two splits.
+    ``sha256`` holds one content hash an image: it finds identical files in two splits. ``labels`` index the dataset's
+    classes; where an image has no one class they are all -1, and ``targets`` says what is known: a column for each of
+    the dataset's ``classes`` (multilabel: 0, 1 or NaN for unknown; value: one column of finite numbers).
+    ``groups``, where the source names them, says whose an image is (a patient): no group is ever divided by a carve.
     """
 
     images: Images
     labels: NDArray[np.int64]
     sha256: tuple[str, ...] = field(repr=False)
+    targets: Float32[np.ndarray, "n k"] | None = None
+    groups: tuple[str, ...] | None = field(default=None, repr=False)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -32,8 +41,10 @@ class Dataset:
     """A set of images tasks are asked on.
 
     ``splits`` holds what is on disk and nothing carved: any of ``train``, ``val``, ``test`` (classification),
-    ``query``, ``gallery`` (retrieval), or ``all`` where the source has no parts. ``labels`` index ``classes``.
-    ``manifest_sha256`` is the identity: it covers every image's content, its split and its class name.
+    ``query``, ``gallery`` (retrieval), or ``all`` where the source has no parts. ``labels`` index ``classes``,
+    which are the labels' names where ``target`` is multilabel, in their order where it is ordinal, and the number's
+    name where it is value. A task that needs one class an image refuses the others (``targets.target_refusal``).
+    ``manifest_sha256`` is the identity: it covers every image's content, its split, its class name, targets and group.
     ``n_total`` counts what was found, ``n_used`` what could be read (fewer only under ``skip_unreadable``).
     ``warnings`` are true statements a reader of the results must see (leaked duplicates, skipped files, ...).
     """
@@ -47,6 +58,7 @@ class Dataset:
     n_total: int
     n_used: int
     warnings: tuple[str, ...] = ()
+    target: Target = "class"
 
 
 @dataclass(frozen=True)
@@ -77,3 +89,20 @@ def carve(labels: NDArray[np.int64], fraction: float, seed: int) -> tuple[NDArra
         carved.append(rows[:count].tolist())
     taken = np.sort(np.asarray([row for rows in carved for row in rows], dtype=np.int64))
     return np.setdiff1d(np.arange(len(labels), dtype=np.int64), taken), taken
+
+
+def carve_groups(groups: Sequence[str], fraction: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Split rows into (kept, carved), both sorted, no group on both sides: groups in shuffled order, not stratified.
+
+    Groups are carved until they hold ``round(fraction * n)`` rows or more; at least one is, and never the last.
+
+    >>> kept, carved = carve_groups(["ann", "ann", "bob", "eve"], 0.25, seed=0)
+    >>> kept.tolist(), carved.tolist()
+    ([0, 1, 2], [3])
+    """
+    _, place, sizes = np.unique(np.asarray(groups, dtype=object), return_inverse=True, return_counts=True)
+    order = np.random.default_rng(seed).permutation(len(sizes))
+    enough = int(np.searchsorted(np.cumsum(sizes[order]), round(fraction * len(place)))) + 1
+    count = max(0, min(enough, len(sizes) - 1))
+    taken = np.isin(place, order[:count])
+    return np.flatnonzero(~taken), np.flatnonzero(taken)

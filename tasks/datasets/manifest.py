@@ -7,30 +7,48 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
 from typing import NamedTuple
 
+from tasks.datasets.base import Target
 from tasks.datasets.sources import some
 
 
 class Item(NamedTuple):
-    """One image of a dataset: its split, its class, its file, and its name without the folders around the set."""
+    """One image of a dataset: its split, its class, its file, and its name without the folders around the set.
+
+    ``class_name`` is empty where the image has no one class but ``targets``; ``group`` says whose it is, if anybody's.
+    """
 
     split: str
     class_name: str
     file: str
     name: str
+    targets: tuple[float, ...] = ()
+    group: str = ""
 
 
-def manifest_sha256(items: Iterable[Item], sha256: Iterable[str]) -> str:
+def manifest_sha256(
+    items: Iterable[Item], sha256: Iterable[str], target: Target = "class", classes: Sequence[str] = ()
+) -> str:
     """SHA-256 over the sorted (split, name, class name, content hash) of every image, a JSON line each.
+
+    Targets and group are in the line of an image that has them. Where the target is more than a class the kind and its
+    ``classes`` come first, since there the order of the classes says which column is whose, or how far apart two are.
 
     >>> one, other = Item("all", "cat", "a.jpg", "a.jpg"), Item("all", "dog", "a.jpg", "a.jpg")
     >>> manifest_sha256([one], ["00"]) == manifest_sha256([other], ["00"])
     False
     """
     digest = hashlib.sha256()
-    rows = zip(items, sha256, strict=True)
-    for row in sorted((item.split, item.name, item.class_name, content) for item, content in rows):
+    if target != "class":
+        digest.update(json.dumps([target, *classes]).encode() + b"\n")
+    for row in sorted(_line(item, content) for item, content in zip(items, sha256, strict=True)):
         digest.update(json.dumps(row).encode() + b"\n")
     return digest.hexdigest()
+
+
+def _line(item: Item, content: str) -> tuple[str, ...]:
+    """Targets are written as text, which sorts and keeps NaN where numbers would do neither."""
+    told = (",".join(map(repr, item.targets)), item.group) if item.targets or item.group else ()
+    return (item.split, item.name, item.class_name, content, *told)
 
 
 def leaks(contents: Mapping[str, Sequence[str]], names: Mapping[str, Sequence[str]]) -> list[str]:
@@ -43,6 +61,15 @@ def leaks(contents: Mapping[str, Sequence[str]], names: Mapping[str, Sequence[st
             found.append(
                 f"leak: {len(shared)} of {len(names[other])} images of {other} are also in {one}: {some(shared)}"
             )
+    return found
+
+
+def shared_groups(groups: Mapping[str, Sequence[str]]) -> list[str]:
+    """A warning for each pair of splits that share a group: what was learnt of it in one is known in the other."""
+    found = []
+    for one, other in combinations(groups, 2):
+        if shared := sorted(set(groups[one]) & set(groups[other])):
+            found.append(f"leak: {len(shared)} groups of {other} are also in {one}: {some(shared)}")
     return found
 
 

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from jaxtyping import Int64
+from jaxtyping import Float32, Int64
 
 from backbones.images import Images
-from tasks.datasets.base import Dataset, carve
+from tasks.datasets.base import Dataset, Split, carve, carve_groups
+from tasks.datasets.targets import ONE_CLASS
 
 TEST_SHARE = VAL_SHARE = 0.2
 TEST_SEED = 0
@@ -17,12 +18,16 @@ TEST_SEED = 0
 
 @dataclass(frozen=True)
 class Part:
-    """Some rows of a split: ``labels[i]`` belongs to ``images.read(rows[i])``. Features are extracted by split."""
+    """Some rows of a split: ``labels[i]`` belongs to ``images.read(rows[i])``. Features are extracted by split.
+
+    ``targets[i]``, where images have no one class, is what the split knows of the same image.
+    """
 
     split: str
     images: Images
     rows: Int64[np.ndarray, " n"]
     labels: Int64[np.ndarray, " n"]
+    targets: Float32[np.ndarray, "n k"] | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -47,14 +52,16 @@ class Partition:
 def partition(dataset: Dataset, seed: int) -> Partition:
     """Train, val and test of a dataset. Official splits stay as they are; what is missing is carved, and noted.
 
-    No val: 20 % of train, stratified, by ``seed``. Val but no test: val is the test, as is usual for ImageNet. One
-    split only: 20 % become the test, the same for every seed. Raises ``ValueError`` where there is nothing to train on.
+    No val: 20 % of train, by ``seed``. Val but no test: val is the test, as is usual for ImageNet. One split only: 20 %
+    become the test, the same for every seed. Classes are carved stratified; where the split names groups whole groups
+    are carved, and where images have no one class single images are: both shuffled, since no strata are defined.
+    Raises ``ValueError`` where there is nothing to train on.
     """
     whole = _only_split(dataset)
     if whole:
-        kept, tested = _carve(_part(dataset, whole), TEST_SHARE, TEST_SEED, dataset.name)
-        notes = {"test": f"carved from {whole}: 20 %, stratified, the same for every seed"}
-        return _with_carved_val(kept, tested, notes, seed, dataset.name)
+        kept, tested, how = _carve(_part(dataset, whole), TEST_SHARE, TEST_SEED, dataset)
+        notes = {"test": f"carved from {whole}: 20 %, {how}, the same for every seed"}
+        return _with_carved_val(kept, tested, notes, seed, dataset)
     if "train" not in dataset.splits or not {"val", "test"} & set(dataset.splits):
         raise ValueError(
             f"dataset {dataset.name!r} has splits {', '.join(dataset.splits)}; to learn from it takes train or all"
@@ -62,10 +69,10 @@ def partition(dataset: Dataset, seed: int) -> Partition:
     train = _part(dataset, "train")
     if "test" not in dataset.splits:
         notes = {"test": "the official val split, since there is no test split"}
-        return _with_carved_val(train, _part(dataset, "val"), notes, seed, dataset.name)
+        return _with_carved_val(train, _part(dataset, "val"), notes, seed, dataset)
     test = _part(dataset, "test")
     if "val" not in dataset.splits:
-        return _with_carved_val(train, test, {"test": "official"}, seed, dataset.name)
+        return _with_carved_val(train, test, {"test": "official"}, seed, dataset)
     official = dict.fromkeys(("train", "val", "test"), "official")
     return Partition(train, _part(dataset, "val"), test, official, seeded=False)
 
@@ -84,9 +91,9 @@ def _only_split(dataset: Dataset) -> str:
     return names[0] if names in (["all"], ["train"]) else ""
 
 
-def _with_carved_val(train: Part, test: Part, notes: Mapping[str, str], seed: int, name: str) -> Partition:
-    kept, val = _carve(train, VAL_SHARE, seed, name)
-    origin = f"carved from {train.split}: 20 %, stratified, seed {seed}"
+def _with_carved_val(train: Part, test: Part, notes: Mapping[str, str], seed: int, dataset: Dataset) -> Partition:
+    kept, val, how = _carve(train, VAL_SHARE, seed, dataset)
+    origin = f"carved from {train.split}: 20 %, {how}, seed {seed}"
     return Partition(kept, val, test, {"train": f"{train.split} without what was carved", "val": origin, **notes}, True)
 
 
@@ -94,14 +101,26 @@ def _part(dataset: Dataset, split: str) -> Part:
     found = dataset.splits[split]
     if not len(found):
         raise ValueError(f"dataset {dataset.name!r}: its {split} split is empty")
-    return Part(split, found.images, np.arange(len(found), dtype=np.int64), found.labels)
+    return _rows(split, found, np.arange(len(found), dtype=np.int64))
 
 
-def _carve(part: Part, share: float, seed: int, name: str) -> tuple[Part, Part]:
-    kept, carved = carve(part.labels, share, seed)
+def _rows(name: str, split: Split, rows: Int64[np.ndarray, " n"]) -> Part:
+    targets = None if split.targets is None else split.targets[rows]
+    return Part(name, split.images, rows, split.labels[rows], targets)
+
+
+def _carve(part: Part, share: float, seed: int, dataset: Dataset) -> tuple[Part, Part, str]:
+    """What is kept, what is carved, and how that was done in words."""
+    split = dataset.splits[part.split]
+    if split.groups is not None:
+        kept, carved = carve_groups([split.groups[row] for row in part.rows.tolist()], share, seed)
+        how, lack = "whole groups shuffled", "all images are of one group"
+    elif dataset.target in ONE_CLASS:
+        kept, carved = carve(part.labels, share, seed)
+        how, lack = "stratified", "no class has two images to share"
+    else:
+        kept, carved = carve_groups([str(row) for row in part.rows.tolist()], share, seed)
+        how, lack = "shuffled", "there is one image only"
     if not len(carved):
-        raise ValueError(
-            f"dataset {name!r}: nothing can be carved from {part.split}, since no class has two images to share"
-        )
-    one, other = (Part(part.split, part.images, part.rows[rows], part.labels[rows]) for rows in (kept, carved))
-    return one, other
+        raise ValueError(f"dataset {dataset.name!r}: nothing can be carved from {part.split}, since {lack}")
+    return _rows(part.split, split, part.rows[kept]), _rows(part.split, split, part.rows[carved]), how

@@ -1,6 +1,7 @@
 """What a person writes after ``images:`` or ``retrieval:``: a path, a part of it, and how to label it."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,13 @@ class Reference:
     path: str
     part: str
     settings: dict[str, str]
+
+    def choice(self, setting: str, choices: Iterable[str], default: str) -> str:
+        """What a setting was given as. Raises ``ValueError`` with the choices for anything that is not among them."""
+        given = self.settings.get(setting, default)
+        if given not in (known := tuple(choices)):
+            raise unknown(f"value of {setting}", given, known)
+        return given
 
 
 def parse(reference: str, reader: str, known: tuple[str, ...]) -> Reference:

@@ -1,12 +1,11 @@
 """retrieval:PATH[?class=COLUMN] - queries and a gallery listed in index.csv (path, role, class), directory or zip."""
 
-import csv
-import io
 from collections import defaultdict
 from collections.abc import Iterator
 
 from tasks.datasets.assembly import Found, assemble
 from tasks.datasets.base import Dataset, OpenOptions
+from tasks.datasets.csv_table import CsvTable, folder_of, read_table
 from tasks.datasets.manifest import Item
 from tasks.datasets.references import open_source, parse
 from tasks.datasets.sources import Source, printable, some
@@ -23,7 +22,7 @@ def read(reference: str, options: OpenOptions) -> Dataset:
     parts = parse(reference, "retrieval", ("class",))
     source = open_source(parts.path, options.places)
     try:
-        start = _index_folder(source)
+        start = folder_of(source, "index.csv", "columns path, role, class")
         items = list(_items(source, start, parts.settings.get("class", "")))
         if missing := [role for role in ROLES if all(item.split != role for item in items)]:
             raise ValueError(f"index.csv has no row with role {' or '.join(missing)}")
@@ -35,43 +34,27 @@ def read(reference: str, options: OpenOptions) -> Dataset:
     )
 
 
-def _index_folder(source: Source) -> str:
-    """The folder of the one ``index.csv``, at the top or below a single wrapping folder."""
-    found = [name for name in source.files() if name.rpartition("/")[2] == "index.csv" and name.count("/") < 2]
-    if len(found) != 1:
-        raise ValueError(f"needs one index.csv (columns path, role, class); found {some(found) or 'none'}")
-    return found[0].removesuffix("index.csv")
-
-
-def _items(source: Source, start: str, column: str) -> Iterator[Item]:
-    try:
-        text = source.read(f"{start}index.csv").decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"index.csv is not UTF-8 text: {error}") from error
-    table = csv.DictReader(io.StringIO(text, newline=""), strict=True)
-    column = _class_column(tuple(table.fieldnames or ()), column)
+def _items(source: Source, start: str, wanted: str) -> Iterator[Item]:
+    table = read_table(source, f"{start}index.csv")
+    column = _class_column(table, wanted)
     files, seen = set(source.files()), dict[str, int]()
-    try:
-        for row in table:
-            item = _item(row, table.line_num, start, column, files)
-            if item.file in seen:
-                raise ValueError(f"index.csv row {table.line_num}: {item.name!r} is also in row {seen[item.file]}")
-            seen[item.file] = table.line_num
-            yield item
-    except csv.Error as error:
-        raise ValueError(f"index.csv row {table.line_num}: {error}") from error
+    for line, row in table.rows():
+        item = _item(row, line, start, column, files)
+        if item.file in seen:
+            raise ValueError(f"index.csv row {line}: {item.name!r} is also in row {seen[item.file]}")
+        seen[item.file] = line
+        yield item
 
 
-def _class_column(columns: tuple[str, ...], wanted: str) -> str:
-    if missing := [name for name in ("path", "role") if name not in columns]:
-        raise ValueError(f"index.csv has no column {' or '.join(missing)}; it has: {', '.join(columns)}")
+def _class_column(table: CsvTable, wanted: str) -> str:
+    table.require(["path", "role", *([wanted] if wanted else [])])
     for name in (wanted,) if wanted else CLASS_COLUMNS:
-        if name in columns:
+        if name in table.columns:
             return name
-    raise ValueError(f"index.csv has no column {wanted or ' or '.join(CLASS_COLUMNS)}; it has: {', '.join(columns)}")
+    raise ValueError(f"index.csv has no column {' or '.join(CLASS_COLUMNS)}; it has: {', '.join(table.columns)}")
 
 
-def _item(row: dict[str, str | None], line: int, start: str, column: str, files: set[str]) -> Item:
+def _item(row: dict[str, str], line: int, start: str, column: str, files: set[str]) -> Item:
     path, role, class_name = row["path"], row["role"], row[column]
     if not path or not class_name:
         raise ValueError(f"index.csv row {line}: {'path' if not path else column} is empty")

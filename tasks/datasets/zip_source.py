@@ -64,6 +64,8 @@ class ZipFiles:
 
     def read(self, name: str) -> bytes:
         """The bytes of one member, checked against its checksum."""
+        if name not in self._members:
+            raise FileNotFoundError(f"no member {printable(name)!r} in {self.path}")
         offset, packed_size, size, deflated, checksum = self._members[name]
         header = os.pread(self._descriptor, 30, offset)
         if len(header) != 30 or header[:4] != b"PK\x03\x04":

@@ -16,6 +16,7 @@ from tasks.classification.probe import Probe
 from tasks.classification.report import report
 from tasks.datasets.base import Dataset
 from tasks.datasets.partition import Part, evaluation_part, partition
+from tasks.datasets.targets import target_refusal
 from tasks.features import features_of
 from tasks.readouts import ChosenReading
 
@@ -89,6 +90,8 @@ class Shift(ChosenReading, ProbeSettings, Task):
 
 
 def _foreign(train: Dataset, test: Dataset) -> str | None:
+    if why := target_refusal(test):
+        return why
     try:
         part = evaluation_part(test)
     except ValueError as error:

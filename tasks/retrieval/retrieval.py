@@ -11,6 +11,7 @@ from backbones.base import Backbone
 from tasks.base import Data, Note, Outputs, Score, Task, Tools
 from tasks.datasets.base import Dataset
 from tasks.datasets.partition import Part, evaluation_part
+from tasks.datasets.targets import target_refusal
 from tasks.features import collapse_notes, features_of, normalised
 from tasks.readouts import Reading
 from tasks.retrieval.ranking import Blocks, average_precision, first_place, hit, precision
@@ -48,6 +49,8 @@ class Retrieval(Reading, Task):
         if why := self.unreadable(backbone):
             return why
         dataset = data["dataset"][0]
+        if why := target_refusal(dataset):
+            return why
         try:
             queries, gallery = _sides(dataset)
         except ValueError as error:

@@ -1,7 +1,7 @@
 """A small world for tasks: datasets without pixels, and features handed out by image set."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from backbones.base import Backbone, Card
 from backbones.images import Images
 from tasks.base import Extract, Note, Outputs, Score, Task, Tools
-from tasks.datasets.base import Dataset, Split
+from tasks.datasets.base import Dataset, Split, Target
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,21 @@ class World:
         total = sum(map(len, made.values()))
         return Dataset(name, classes, made, name, "none", "tests", total, total)
 
+    def targeted(
+        self,
+        name: str,
+        target: Target,
+        classes: tuple[str, ...],
+        splits: Mapping[str, tuple[np.ndarray, np.ndarray]],
+    ) -> Dataset:
+        """A dataset whose images have targets (n, k) in place of labels."""
+        plain = self.dataset(name, classes, {split: (x, np.full(len(y), -1)) for split, (x, y) in splits.items()})
+        made = {
+            split: replace(rows, targets=np.asarray(splits[split][1], dtype=np.float32))
+            for split, rows in plain.splits.items()
+        }
+        return replace(plain, splits=made, target=target)
+
     @property
     def extract(self) -> Extract:
         def found(backbone: Backbone, images: Images, layer: str) -> np.ndarray:
@@ -100,6 +115,8 @@ class Answers:
             assert np.isfinite(score.value)
             if score.per_sample is not None:
                 assert np.mean(score.per_sample) == pytest.approx(score.value)
+            if score.interval is not None:
+                assert score.interval[0] <= score.value <= score.interval[1]
         for columns in self.outputs.values():
             assert len({len(column) for column in columns.values()}) == 1
             assert "item" in columns

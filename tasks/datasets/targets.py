@@ -1,0 +1,36 @@
+"""Kinds of target in words, and why a task that needs one kind cannot use a dataset of another."""
+
+from collections.abc import Sequence
+
+from tasks.datasets.base import Dataset, Target
+
+ONE_CLASS: tuple[Target, ...] = ("class", "ordinal")
+"""Every image has one class; whether their order is meant is another question."""
+
+IN_WORDS: dict[Target, str] = {
+    "class": "one class an image",
+    "ordinal": "one class an image, of an order that is meant",
+    "multilabel": "any of several labels an image",
+    "value": "one number an image",
+}
+
+
+def target_refusal(dataset: Dataset, needed: Sequence[Target] = ONE_CLASS) -> str | None:
+    """Why a task that needs one of these kinds cannot be put to this dataset; None where it can.
+
+    Raises ``ValueError`` where a split lacks the targets its dataset's kind promises, which is a reader's mistake.
+    """
+    if dataset.target not in needed:
+        return (
+            f"dataset {dataset.name!r} has {IN_WORDS[dataset.target]} ({dataset.target}), "
+            f"and this task needs {' or '.join(IN_WORDS[kind] for kind in needed)} ({', '.join(needed)})"
+        )
+    width = 0 if dataset.target in ONE_CLASS else len(dataset.classes)
+    for name, split in dataset.splits.items():
+        found = 0 if split.targets is None else split.targets.shape[1]
+        if found != width or (split.targets is not None and len(split.targets) != len(split)):
+            raise ValueError(
+                f"dataset {dataset.name!r} is {dataset.target} with {len(dataset.classes)} classes, but its {name} "
+                f"split of {len(split)} images has {'no targets' if split.targets is None else split.targets.shape}"
+            )
+    return None
