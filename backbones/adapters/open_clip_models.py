@@ -56,7 +56,7 @@ class OpenClipBackbone(Backbone):
     def logit_scale(self) -> float:
         """The learnt scale of the contrastive loss."""
         learnt: Tensor = self.model.logit_scale  # type: ignore[assignment]
-        return float(learnt.exp())
+        return float(learnt.detach().exp())
 
     def overlong(self, prompts: Sequence[str]) -> list[str]:
         """Those of which twice the context takes more tokens. An empty prompt shows which tokens are only padding."""

@@ -93,7 +93,7 @@ class ZeroShot(Task):
             )
         yield from collapse_notes(images, "image")
         yield from collapse_notes(classes, "text")
-        yield from report(backbone.logit_scale * normalised(images) @ classes.T, part.labels, part.names)
+        yield from report(similarities(images, classes, backbone.logit_scale), part.labels, part.names)
 
     def prompts(self, dataset: Dataset) -> list[str]:
         """Every prompt, class by class. Raises ``ValueError`` or ``ImportError`` where names or templates lack."""
@@ -106,6 +106,13 @@ class ZeroShot(Task):
         yield Note("prompts_sha256", digest(self.prompts(dataset)))
         if alike := list(shared_names(dataset.classes, names)):
             yield Note("shared_names", f"no prompt tells these classes apart: {'; '.join(alike)}", True)
+
+
+def similarities(
+    images: Float[np.ndarray, "n dim"], classes: Float[np.ndarray, "classes dim"], scale: float
+) -> Float32[np.ndarray, "n classes"]:
+    """``scale`` times the cosine of each image with each class; ``classes`` are of length one."""
+    return np.float32(scale) * normalised(images) @ classes.T
 
 
 def ensembles(vectors: Float[np.ndarray, "prompts dim"], classes: int) -> Float32[np.ndarray, "classes dim"]:

@@ -100,7 +100,7 @@ class HuggingFaceTextBackbone(HuggingFaceBackbone):
         model: Any = self.model
         largest = getattr(model, "max_log_logit_scale", None)
         learnt: Tensor = model.logit_scale if largest is None else model.logit_scale.clamp(0.0, largest)
-        return float(learnt.exp())
+        return float(learnt.detach().exp())
 
     def overlong(self, prompts: Sequence[str]) -> list[str]:
         """Those of more tokens than the text tower reads."""
