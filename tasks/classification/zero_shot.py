@@ -112,7 +112,7 @@ def similarities(
     images: Float[np.ndarray, "n dim"], classes: Float[np.ndarray, "classes dim"], scale: float
 ) -> Float32[np.ndarray, "n classes"]:
     """``scale`` times the cosine of each image with each class; ``classes`` are of length one."""
-    return np.float32(scale) * normalised(images) @ classes.T
+    return np.asarray(np.float32(scale) * normalised(images) @ classes.T)
 
 
 def ensembles(vectors: Float[np.ndarray, "prompts dim"], classes: int) -> Float32[np.ndarray, "classes dim"]:
