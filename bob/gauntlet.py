@@ -14,6 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from backbones.base import BASELINES, Backbone, freeze, resolve_device
 from backbones.features import Extractor
+from backbones.text_features import TextExtractor
 from bob.meter import Measured, measure
 from bob.plan import Cell
 from bob.provenance import provenance
@@ -81,6 +82,7 @@ class Gauntlet:
 
     def __init__(self, roster: Roster, store: Store, extractor: Extractor, say: Callable[[str], None]) -> None:
         self.roster, self.store, self.extractor, self.say = roster, store, extractor, say
+        self.text = TextExtractor(extractor.settings, extractor.progress)
         self.device = resolve_device(extractor.settings.device)
         self._flops: dict[str, int | None] = {}
 
@@ -121,9 +123,11 @@ class Gauntlet:
     def _compute(self, cell: Cell) -> None:
         backbone = self.roster.get(cell.loaded_as)
         self.extractor.used.clear()
+        self.text.used.clear()
         with measure(self.device) as measured:
             task = cell.question.task
-            answers = list(task.run(backbone, cell.question.data, Tools(self.extractor), cell.seed))
+            tools = Tools(self.extractor, embed_text=self.text)
+            answers = list(task.run(backbone, cell.question.data, tools, cell.seed))
         finished = self._record(cell, backbone, answers, measured)
         self.store.commit(finished, outputs_table(answers))
         self.say(f"{cell.backbone}  {finished.cell.setting()}  seed {cell.seed}  {_headline(finished)}")
@@ -141,6 +145,7 @@ class Gauntlet:
         notes["suspicions"] = list(dict.fromkeys(line for facts in used for line in facts.health.suspicions()))
         warnings = [f"{note.name}: {note.value}" for note in answers if isinstance(note, Note) and note.warning]
         warnings += [line for facts in used for line in facts.warnings]
+        warnings += [line for facts in self.text.used for line in facts.warnings]
         warnings += [f"{each.name}: {line}" for each in data for line in each.warnings]
         speeds = [facts.images_per_second for facts in used]
         return record.Record(
