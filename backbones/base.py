@@ -120,8 +120,19 @@ class Classifier(Protocol):
 class TextEncoder(Protocol):
     """A vision-language backbone: its ``embed`` and its text share one space, compared by cosine."""
 
+    @property
+    def logit_scale(self) -> float:
+        """What a cosine is multiplied by to be a logit of the loss the weights were trained with (its inverse
+        temperature). A sigmoid loss also adds a bias, which is the same for every prompt and so changes no comparison.
+        """
+        ...
+
     def embed_text(self, prompts: Sequence[str]) -> Float[Tensor, "prompts dim"]:
         """One vector a prompt, not normalised, in the space of :meth:`Backbone.embed`."""
+        ...
+
+    def overlong(self, prompts: Sequence[str]) -> list[str]:
+        """Those of the prompts that are longer than the text tower reads; :meth:`embed_text` cuts their ends off."""
         ...
 
 

@@ -173,6 +173,13 @@ class FeatureCache:
         matrix = np.load(folder / "features.npy", mmap_mode="r", allow_pickle=False)
         return matrix, entry["facts"]
 
+    def reopened(self, key: str) -> tuple[NDArray[Any], dict[str, Any]]:
+        """The entry this process has just finished. Raises ``OSError`` where it is not there whole."""
+        found = self.open(key)
+        if found is None:
+            raise OSError(f"{self.path(key)} was damaged while it was written; run again")
+        return found
+
     def build(self, key: str) -> Building:
         """Begin the entry, or go on with what a killed build left. Call holding the key."""
         return Building(self._building(key))
@@ -190,7 +197,7 @@ class FeatureCache:
         }
         entry = building.folder / "entry.json"
         with naming(entry), entry.open("w", encoding="utf-8") as file:
-            json.dump({"body": body, "sha256": _digest(body)}, file)
+            json.dump({"body": body, "sha256": digest(body)}, file)
             file.flush()
             os.fsync(file.fileno())
         _sync_folder(building.folder)
@@ -274,12 +281,13 @@ def _read_entry(folder: Path) -> dict[str, Any] | None:
     try:
         entry = json.loads((folder / "entry.json").read_bytes())
         body: dict[str, Any] = entry["body"]
-        return body if entry["sha256"] == _digest(body) else None
+        return body if entry["sha256"] == digest(body) else None
     except (OSError, ValueError, TypeError, KeyError):
         return None
 
 
-def _digest(body: Mapping[str, Any]) -> str:
+def digest(body: Any) -> str:
+    """A hash of anything JSON can say: the key of what an entry is made of, the checksum of its description."""
     return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
 
 

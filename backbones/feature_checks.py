@@ -26,12 +26,12 @@ def check_contract(outputs: object, rows: int, name: str, method: str) -> Float[
     return outputs
 
 
-def check_finite(values: NDArray[Any], names: Sequence[str], backbone: str) -> None:
-    """Raise ``FloatingPointError`` naming the first image with a NaN or an infinity, and how many there are."""
+def check_finite(values: NDArray[Any], names: Sequence[str], backbone: str, what: str = "images") -> None:
+    """Raise ``FloatingPointError`` naming the first row with a NaN or an infinity, and how many there are."""
     bad = np.flatnonzero(~np.isfinite(values).all(axis=1))
     if len(bad):
         raise FloatingPointError(
-            f"{backbone}: NaN or infinite features for {len(bad)} of {len(values)} images, the first "
+            f"{backbone}: NaN or infinite features for {len(bad)} of {len(values)} {what}, the first "
             f"{names[bad[0]]!r}; nothing was cached"
             + (" (float16 ends at 65504: try --storage float32)" if values.dtype == np.float16 else "")
         )

@@ -1,6 +1,5 @@
 """Features: extract once, evaluate many. Images in, a read-only (n, dim) matrix out, from the cache if it is there."""
 
-import hashlib
 import json
 import os
 import time
@@ -13,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backbones.base import Backbone, resolve_device
-from backbones.feature_cache import Building, FeatureCache, Layout, block_rows
+from backbones.feature_cache import Building, FeatureCache, Layout, block_rows, digest
 from backbones.feature_checks import check_finite
 from backbones.feature_health import Health, health
 from backbones.feature_run import FeatureRun
@@ -89,12 +88,12 @@ class Extractor:
         if len(images) == 0:
             raise ValueError(f"there are no images to extract features of {backbone.card.name} from")
         made_of = self._made_of(backbone, images, layer)
-        key = _key(made_of)
+        key = digest(made_of)
         with self.cache.locked(key):
             found = self.cache.open(key)
             if found is None:
                 computed = self._compute(key, made_of, backbone, images, layer)
-                matrix, facts = self._reopened(key), replace(computed, from_cache=False)
+                matrix, facts = self.cache.reopened(key)[0], replace(computed, from_cache=False)
             else:
                 matrix, facts = found[0], _facts(found[1])
         self.used.append(facts)
@@ -102,7 +101,7 @@ class Extractor:
 
     def facts(self, backbone: Backbone, images: Images, layer: Layer = "pooled") -> FeatureFacts | None:
         """What is known of features in the cache; None when they are not there."""
-        key = _key(self._made_of(backbone, images, layer))
+        key = digest(self._made_of(backbone, images, layer))
         with self.cache.locked(key):
             found = self.cache.open(key)
         return None if found is None else _facts(found[1])
@@ -189,12 +188,6 @@ class Extractor:
                 self.progress(name, done, total)
             yield batch
 
-    def _reopened(self, key: str) -> NDArray[Any]:
-        found = self.cache.open(key)
-        if found is None:
-            raise OSError(f"{self.cache.path(key)} was damaged while it was written; run again")
-        return found[0]
-
 
 def _regroup(batches: Iterator[NDArray[np.float32]], sizes: list[int]) -> Iterator[NDArray[np.float32]]:
     """The rows of the batches in blocks of these sizes; never more than a block and a batch are held."""
@@ -211,10 +204,6 @@ def _regroup(batches: Iterator[NDArray[np.float32]], sizes: list[int]) -> Iterat
             rest = batch[len(taken) :] if len(taken) < len(batch) else None
         assert block is not None
         yield block
-
-
-def _key(made_of: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()
 
 
 def _facts(kept: dict[str, Any]) -> FeatureFacts:

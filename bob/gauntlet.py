@@ -15,6 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from backbones.base import BASELINES, Backbone, freeze, resolve_device
 from backbones.features import Extractor
+from backbones.text_features import TextExtractor
 from backbones.training.execution import LOGS, Execution
 from backbones.training.outcomes import Diverged
 from bob.meter import Measured, measure
@@ -95,6 +96,7 @@ class Gauntlet:
         execution: Execution | None = None,
     ) -> None:
         self.roster, self.store, self.extractor, self.say = roster, store, extractor, say
+        self.text = TextExtractor(extractor.settings, extractor.progress)
         self.execution = execution or Execution()
         self.device = resolve_device(extractor.settings.device)
         self._flops: dict[str, int | None] = {}
@@ -136,8 +138,9 @@ class Gauntlet:
     def _compute(self, cell: Cell) -> None:
         backbone = self.roster.get(cell.loaded_as)
         self.extractor.used.clear()
+        self.text.used.clear()
         folder = self.store.working_folder(cell.key, cell.address, cell.identity.precision)
-        tools = Tools(self.extractor, dataclasses.replace(self.execution, folder=folder))
+        tools = Tools(self.extractor, dataclasses.replace(self.execution, folder=folder), self.text)
         with measure(self.device) as measured:
             answers = list(cell.question.task.run(backbone, cell.question.data, tools, cell.seed))
         finished = self._record(cell, backbone, answers, measured)
@@ -157,6 +160,7 @@ class Gauntlet:
         notes["suspicions"] = list(dict.fromkeys(line for facts in used for line in facts.health.suspicions()))
         warnings = [f"{note.name}: {note.value}" for note in answers if isinstance(note, Note) and note.warning]
         warnings += [line for facts in used for line in facts.warnings]
+        warnings += [line for facts in self.text.used for line in facts.warnings]
         warnings += [f"{each.name}: {line}" for each in data for line in each.warnings]
         speeds = [facts.images_per_second for facts in used]
         return record.Record(

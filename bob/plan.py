@@ -186,7 +186,7 @@ def _questions(plan: Plan, options: OpenOptions, mistakes: list[str]) -> Iterato
             mistakes.append(f"{place}: {error}" if "task" in entry else f"{place}: an entry needs 'task: NAME'")
             continue
         place = f"{place} ({kind.name})"
-        task = _settings(kind, entry, place, mistakes)
+        task = _settings(kind, entry, options, place, mistakes)
         for names in _datasets(kind, entry, place, mistakes):
             sets = {role: [_open(name, options, opened, place, mistakes) for name in names[role]] for role in names}
             complete = {role: [data for data in each if data is not None] for role, each in sets.items()}
@@ -194,8 +194,17 @@ def _questions(plan: Plan, options: OpenOptions, mistakes: list[str]) -> Iterato
                 yield Question(task, complete, names)
 
 
-def _settings(kind: type[Task], entry: Mapping[str, Any], place: str, mistakes: list[str]) -> Task | None:
+def _settings(
+    kind: type[Task], entry: Mapping[str, Any], options: OpenOptions, place: str, mistakes: list[str]
+) -> Task | None:
     settings = {key: value for key, value in entry.items() if key != "task" and key not in kind.roles}
+    for name in kind.files:
+        if isinstance(path := settings.get(name), str):
+            try:
+                settings[name] = read_yaml(options.places.find(path))
+            except (OSError, ValueError) as error:
+                mistakes.append(f"{place}: {name}: {error}")
+                return None
     try:
         return kind(**settings)
     except ValidationError as error:

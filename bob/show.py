@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from backbones.catalogue import entries, load, resolve
 from tasks.catalogue import DATASETS, TASKS, open_dataset, task_class
 from tasks.datasets.base import OpenOptions
+from tasks.datasets.targets import IN_WORDS
 
 
 def describe(name: str, options: OpenOptions) -> str:
@@ -35,6 +36,7 @@ def _task(name: str) -> Iterator[str]:
 def _dataset(name: str, options: OpenOptions) -> Iterator[str]:
     dataset = open_dataset(name, options)
     yield f"{dataset.name}  ({len(dataset.classes)} classes, {dataset.n_used} of {dataset.n_total} images used)"
+    yield f"target: {IN_WORDS[dataset.target]} ({dataset.target})"
     yield f"source: {dataset.source}"
     yield f"licence: {dataset.licence}"
     yield f"manifest: {dataset.manifest_sha256}"

@@ -67,11 +67,15 @@ class Cell(_Frozen):
 
         >>> Cell(backbone="b", task="retrieval", datasets={"dataset": ["digits"]}, settings={"k": 5}).setting()
         'retrieval digits k=5'
+
+        A setting of many words (a list, a mapping) is cut short, and told apart by a hash of it.
         """
         # Roles in the order of a question: train before test, query before gallery.
         roles = sorted(self.datasets, reverse=True)
         data = " > ".join(", ".join(self.datasets[role]) for role in roles)
-        return " ".join([self.task, data, *(f"{name}={value}" for name, value in sorted(self.settings.items()))])
+        return " ".join(
+            [self.task, data, *(f"{name}={_brief(value)}" for name, value in sorted(self.settings.items()))]
+        )
 
 
 class Identity(_Frozen):
@@ -239,6 +243,17 @@ class DamageError(ValueError):
 
 class SchemaError(ValueError):
     """A whole record in a form that this release does not read: it is left where it is."""
+
+
+def _brief(value: Any, longest: int = 40) -> str:
+    """
+    >>> _brief(5), _brief(("a", "b")), _brief("a" * 40) == "a" * 40, _brief("a" * 50) == _brief("a" * 60)
+    ('5', "['a', 'b']", True, False)
+    """
+    text = str(plain(value))
+    if len(text) <= longest:
+        return text
+    return f"{text[: longest - 3]}...#{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
 def differences(what: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:

@@ -6,27 +6,34 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
+import numpy as np
 from numpy.typing import NDArray
 
 from backbones.base import Backbone
 from backbones.images import Images
 from backbones.inference import Layer
+from backbones.text_features import text_features
 from backbones.training.execution import Execution
 from tasks.datasets.base import Dataset
 
 Extract = Callable[[Backbone, Images, Layer], NDArray[Any]]
 """``extract(backbone, images, layer)``: a read-only (n, dim) matrix, from the cache when it is there."""
 
+EmbedText = Callable[[Backbone, Sequence[str]], NDArray[np.float32]]
+"""``embed_text(backbone, prompts)``: a read-only (n, dim) matrix of vectors as the text tower gives them."""
+
 
 @dataclass(frozen=True)
 class Tools:
     """What a task is handed to work with. Where and how fast they work is the runner's to say, and changes no number.
 
-    ``extract`` gives frozen features; ``execution`` says how a backbone may be trained (devices, memory, checkpoints).
+    ``extract`` gives frozen features; ``execution`` says how a backbone may be trained (devices, memory, checkpoints);
+    ``embed_text`` gives a text tower's vectors, by default without a cache.
     """
 
     extract: Extract
     execution: Execution = Execution()
+    embed_text: EmbedText = text_features
 
 
 Data = Mapping[str, Sequence[Dataset]]
@@ -77,13 +84,15 @@ class Task(ABC):
     """A question. Subclasses are frozen pydantic dataclasses; every field changes the number, so it enters the key.
 
     ``headline`` is the metric boards show first. Changing a default or a definition bumps ``protocol_version``.
-    ``roles`` names the datasets a plan must give, and whether one or many.
+    ``roles`` names the datasets a plan must give, and whether one or many. ``files`` names the settings that a plan may
+    give as the path of a YAML file: what it says is the setting then, so that it is part of the key as if written out.
     """
 
     name: ClassVar[str]
     protocol_version: ClassVar[int]
     headline: ClassVar[str]
     roles: ClassVar[Mapping[str, Literal["one", "many"]]] = {"dataset": "one"}
+    files: ClassVar[tuple[str, ...]] = ()
 
     def non_defaults(self) -> dict[str, Any]:
         """The settings that differ from the task's defaults: they belong to the name of a column."""

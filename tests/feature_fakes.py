@@ -3,6 +3,7 @@
 import hashlib
 import io
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -88,3 +89,35 @@ class WithHead(Fake):
 
     def classify(self, images):
         return 2 * torch.stack([images.mean(dim=(1, 2, 3))] * 3, dim=1)
+
+
+class Speaking(Fake):
+    """A backbone with a text tower that reads ``context`` words: a vector for each sequence of them, drawn by it.
+
+    ``heard`` holds the prompts it was given, ``calls`` how many at a time.
+    """
+
+    logit_scale = 10.0
+    context = 8
+
+    def __init__(self, dim: int = 192, weights: str = "2" * 64, log: Path | None = None) -> None:
+        super().__init__(weights=weights)
+        self.dim, self.log = dim, log
+        self.heard: list[str] = []
+        self.calls: list[int] = []
+
+    def embed_text(self, prompts):
+        self.heard += prompts
+        self.calls.append(len(prompts))
+        if self.log is not None:
+            with self.log.open("a") as file:
+                file.writelines(f"{prompt}\n" for prompt in prompts)
+        return torch.stack([self.vector(prompt) for prompt in prompts])
+
+    def overlong(self, prompts):
+        return [prompt for prompt in prompts if len(prompt.split()) > self.context]
+
+    def vector(self, prompt: str) -> Tensor:
+        words = " ".join(prompt.split()[: self.context])
+        seed = int.from_bytes(hashlib.sha256(words.encode()).digest()[:4])
+        return torch.randn(self.dim, generator=torch.Generator().manual_seed(seed))

@@ -52,6 +52,23 @@ class OpenClipBackbone(Backbone):
         embedded: Tensor = self.model.encode_text(tokens, normalize=False)  # type: ignore[operator]
         return embedded
 
+    @property
+    def logit_scale(self) -> float:
+        """The learnt scale of the contrastive loss."""
+        learnt: Tensor = self.model.logit_scale  # type: ignore[assignment]
+        return float(learnt.detach().exp())
+
+    def overlong(self, prompts: Sequence[str]) -> list[str]:
+        """Those of which twice the context takes more tokens. An empty prompt shows which tokens are only padding."""
+
+        def lengths(context: int) -> Tensor:
+            tokens: Tensor = self._tokenizer(["", *prompts], context_length=context)
+            return (tokens[1:] != tokens[:1]).sum(1)
+
+        context: int = self._tokenizer.context_length
+        cut = lengths(2 * context) > lengths(context)
+        return [prompt for prompt, is_cut in zip(prompts, cut.tolist(), strict=True) if is_cut]
+
     def feature_maps(
         self, images: Float[Tensor, "batch 3 height width"]
     ) -> dict[int, Float[Tensor, "batch channels map_height map_width"]]:

@@ -102,7 +102,7 @@ def carve_groups(groups: Sequence[str], fraction: float, seed: int) -> tuple[NDA
     """
     _, place, sizes = np.unique(np.asarray(groups, dtype=object), return_inverse=True, return_counts=True)
     order = np.random.default_rng(seed).permutation(len(sizes))
-    reached = np.cumsum(sizes[order]) >= round(fraction * len(place))
-    count = max(0, min(int(reached.argmax()) + 1, len(sizes) - 1))
+    enough = int(np.searchsorted(np.cumsum(sizes[order]), round(fraction * len(place)))) + 1
+    count = max(0, min(enough, len(sizes) - 1))
     taken = np.isin(place, order[:count])
     return np.flatnonzero(~taken), np.flatnonzero(taken)

@@ -98,9 +98,9 @@ def ordered(found: Iterable[str], order: Sequence[str]) -> tuple[str, ...]:
 
 def _number(column: str, cell: str) -> float:
     try:
-        value = float(np.float32(cell))
+        value = float(cell)
     except ValueError:
         value = math.nan
-    if not math.isfinite(value):
+    if not abs(value) <= float(np.finfo(np.float32).max):  # NaN is not either
         raise ValueError(f"{column} is {cell!r}, no finite number")
     return value

@@ -418,6 +418,7 @@ def test_text_is_the_librarys_own(name: str, folders: Callable[[str], Path], tmp
         close(vectors, model.get_text_features(**tokens).pooler_output)
     assert vectors.shape == backbone.embed(batch).shape
     assert backbone.embed_text(["a " * 50]).shape == (1, vectors.shape[1])
+    assert backbone.overlong(["a " * 3, "a " * 9, "", "a " * 50]) == ["a " * 9, "a " * 50]
     plain = load(f"huggingface:{folders(name)}")
     assert plain.card.parameters == backbone.card.parameters
     close(freeze(plain).embed(batch), backbone.embed(batch), 1e-6)

@@ -123,6 +123,30 @@ def test_both_embeddings_are_open_clips_own(name: str, files: Path, loaded: Call
 
 
 @pytest.mark.parametrize("name", CONFIGS)
+@torch.no_grad()
+def test_logit_scale_is_that_of_open_clips_logits(name: str, files: Path, loaded: Callable[[str], Backbone]) -> None:
+    backbone, model = loaded(name), own(files, name)
+    batch, tokens = images(backbone), open_clip.get_tokenizer(name)(PROMPTS)
+    assert isinstance(backbone, TextEncoder)
+    one = nn.functional.normalize(backbone.embed(batch), dim=1)
+    other = nn.functional.normalize(backbone.embed_text(PROMPTS), dim=1)
+    both = model.encode_image(batch, normalize=True) @ model.encode_text(tokens, normalize=True).T
+    torch.testing.assert_close(backbone.logit_scale * one @ other.T, model.logit_scale.exp() * both)
+
+
+@pytest.mark.parametrize("name", ["tiny-vit", "tiny-coca"])
+def test_overlong_prompts_are_those_of_more_tokens_than_the_context(
+    name: str, loaded: Callable[[str], Backbone]
+) -> None:
+    backbone = loaded(name)
+    assert isinstance(backbone, TextEncoder)
+    context = CONFIGS[name]["text_cfg"]["context_length"]
+    at_most = ["cat " * words for words in range(context - 1)]  # a token a word, and two for start and end
+    longer = ["cat " * words for words in (context - 1, context, 3 * context)]
+    assert backbone.overlong([*at_most, *longer, ""]) == longer
+
+
+@pytest.mark.parametrize("name", CONFIGS)
 def test_card_names_what_was_loaded(name: str, loaded: Callable[[str], Backbone]) -> None:
     backbone = loaded(name)
     card = backbone.card

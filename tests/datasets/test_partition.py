@@ -1,7 +1,9 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from tasks.datasets.base import Dataset, Split, carve
+from tasks.datasets.base import Dataset, Split, carve, carve_groups
 from tasks.datasets.partition import evaluation_part, partition
 from tasks.datasets.sources import MemoryFiles, SourceImages
 
@@ -38,6 +40,43 @@ def test_carve_of_nothing_or_of_single_images_keeps_all(labels):
     assert kept.tolist() == list(range(len(labels)))
     assert carved.tolist() == []
     assert kept.dtype == carved.dtype == np.int64
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_carve_groups_divides_none_and_stops_where_it_has_enough(seed):
+    generator = np.random.default_rng(seed)
+    groups = [f"g{number}" for number in generator.integers(0, generator.integers(2, 40), 100)]
+    fraction = float(generator.uniform(0.05, 0.9))
+    kept, carved = carve_groups(groups, fraction, seed)
+    assert sorted([*kept, *carved]) == list(range(100))
+    ours, theirs = ({groups[row] for row in rows} for rows in (kept, carved))
+    assert not ours & theirs
+    assert len(ours) >= 1
+    largest = max(groups.count(group) for group in theirs)
+    assert len(carved) >= round(fraction * 100) or len(ours) == 1
+    assert len(carved) - largest < round(fraction * 100) or len(theirs) == 1
+
+
+def test_one_group_cannot_be_divided():
+    assert carve_groups(["g"] * 5, 0.2, 0)[1].tolist() == []
+    assert carve_groups([], 0.2, 0)[0].tolist() == []
+    one = dataset(all=[0] * 5)
+    one = replace(one, splits={"all": replace(one.splits["all"], groups=("g",) * 5)})
+    with pytest.raises(ValueError, match="all images are of one group"):
+        partition(one, 0)
+
+
+def test_images_without_a_class_are_shuffled_and_keep_their_targets():
+    plain = dataset(all=[-1] * 50)
+    targets = np.arange(100, dtype=np.float32).reshape(50, 2)
+    data = replace(plain, target="multilabel", splits={"all": replace(plain.splits["all"], targets=targets)})
+    one, other = partition(data, 0), partition(data, 1)
+    assert [len(one.train), len(one.val), len(one.test)] == [32, 8, 10]
+    assert one.test.rows.tolist() == other.test.rows.tolist()
+    assert one.val.rows.tolist() != other.val.rows.tolist()
+    for part in (one.train, one.val, one.test):
+        np.testing.assert_array_equal(part.targets, targets[part.rows])
+    assert one.notes["test"] == "carved from all: 20 %, shuffled, the same for every seed"
 
 
 def test_official_splits_stay_and_no_seed_matters():

@@ -80,18 +80,32 @@ class HuggingFaceTextBackbone(HuggingFaceBackbone):
 
     def embed_text(self, prompts: Sequence[str]) -> Float[Tensor, "prompts dim"]:
         """The library's text features; prompts are cut, and padded as in training, to the text tower's length."""
-        text: Any = self.model.config.text_config  # type: ignore[union-attr]
         tokens = self.tokenizer(
-            list(prompts),
-            padding=self.kind.text,
-            truncation=True,
-            max_length=text.max_position_embeddings,
-            return_tensors="pt",
+            list(prompts), padding=self.kind.text, truncation=True, max_length=self.context_length, return_tensors="pt"
         )
         device = next(self.parameters()).device
         asked = {name: tokens[name].to(device) for name in ("input_ids", "attention_mask") if name in tokens}
         vectors: Tensor = self.model.get_text_features(**asked).pooler_output  # type: ignore[operator]
         return vectors
+
+    @property
+    def context_length(self) -> int:
+        """The most tokens the text tower reads."""
+        text: Any = self.model.config.text_config  # type: ignore[union-attr]
+        return int(text.max_position_embeddings)
+
+    @property
+    def logit_scale(self) -> float:
+        """The learnt scale of the contrastive loss, up to the largest that the model lets itself use (AIMv2)."""
+        model: Any = self.model
+        largest = getattr(model, "max_log_logit_scale", None)
+        learnt: Tensor = model.logit_scale if largest is None else model.logit_scale.clamp(0.0, largest)
+        return float(learnt.detach().exp())
+
+    def overlong(self, prompts: Sequence[str]) -> list[str]:
+        """Those of more tokens than the text tower reads."""
+        tokens = self.tokenizer(list(prompts), truncation=False, padding=False, verbose=False)["input_ids"]
+        return [prompt for prompt, ids in zip(prompts, tokens, strict=True) if len(ids) > self.context_length]
 
 
 def load(reference: str, places: Places) -> Backbone:
