@@ -1,0 +1,203 @@
+"""Fine-tuning on images drawn here: learns what a frozen probe of the same backbone cannot, and keeps the rules."""
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from pydantic import ValidationError
+
+from backbones.base import Backbone, freeze
+from backbones.catalogue import load
+from backbones.places import Places
+from backbones.training.curves import CURVES
+from backbones.training.execution import LOGS, Execution
+from tasks.base import Data, Note, Outputs, Score, Tools
+from tasks.classification.finetune import FineTune, FineTuneLabels, FineTuneOrder, FineTuneValue, FineTuning
+from tasks.classification.finetune_presets import PRESETS
+from tasks.datasets.base import Dataset, Split, Target
+from tasks.datasets.lossless_png import encode_png
+
+QUICK: Mapping[str, Any] = {
+    "epochs": 3,
+    "global_batch": 16,
+    "trials": 1,
+    "space": {},
+    "learning_rate": 3e-3,
+    "warmup_epochs": 0.5,
+    "layer_decay": 1.0,
+    "crop_scale": (0.9, 1.0),
+    "flip": 0.0,
+}
+
+
+class Pngs:
+    def __init__(self, pixels: np.ndarray) -> None:
+        self.data = [encode_png(each) for each in pixels]
+        self.names = [f"{row}.png" for row in range(len(pixels))]
+        self.identity = hashlib.sha256(b"".join(self.data)).hexdigest()
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def read(self, index: int) -> bytes:
+        return self.data[index]
+
+
+def stripes(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Stripes across (0), down (1), or both (2): mean colours say nothing of the class."""
+    generator = np.random.default_rng(seed)
+    labels = np.arange(count) % 3
+    wave = 100 * np.sign(np.sin(np.arange(32) * 1.6))
+    across, down = np.broadcast_to(wave[:, None], (32, 32)), np.broadcast_to(wave[None], (32, 32))
+    drawn = np.stack([across, down, np.maximum(across, down)])[labels][..., None]
+    noisy = 128 + drawn * generator.choice([-1, 1], (count, 1, 1, 1)) + generator.normal(0, 25, (count, 32, 32, 3))
+    return noisy.clip(0, 255).astype(np.uint8), labels.astype(np.int64)
+
+
+def dataset(target: Target = "class", train: int = 96, test: int = 48) -> Dataset:
+    splits = {}
+    for name, count, seed in (("train", train, 0), ("test", test, 1)):
+        pixels, labels = stripes(count, seed)
+        images = Pngs(pixels)
+        rows = {
+            "multilabel": np.stack([labels != 1, labels != 0], 1).astype(np.float32),
+            "value": (10.0 + 5 * labels[:, None]).astype(np.float32),
+        }.get(target)
+        if target == "multilabel" and rows is not None:
+            rows[::7, 1] = np.nan
+        splits[name] = Split(images, labels if rows is None else np.full(count, -1), tuple(images.names), rows)
+    classes = {"multilabel": ("across", "down"), "value": ("height",)}.get(target, ("across", "down", "both"))
+    total = train + test
+    return Dataset("stripes", classes, splits, f"manifest {target}", "none", "tests", total, total, target=target)
+
+
+def run(
+    task: FineTuning, backbone: Backbone, data: Dataset, seed: int = 0, folder: Path | None = None, **execution: Any
+) -> tuple[dict[str, Score], dict[str, Note], Outputs]:
+    def extract(*_: Any) -> Any:
+        raise AssertionError("fine-tuning uses no frozen features")
+
+    tools = Tools(extract, Execution(device="cpu", workers=0, folder=folder, **execution))
+    answers = list(task.run(backbone, {"dataset": [data]}, tools, seed))
+    scores = {one.metric: one for one in answers if isinstance(one, Score)}
+    (table,) = (one for one in answers if isinstance(one, Outputs))
+    return scores, {one.name: one for one in answers if isinstance(one, Note)}, table
+
+
+@pytest.fixture
+def tiny() -> Backbone:
+    return freeze(load("random:timm:test_resnet", Places()))
+
+
+def test_learns_stripes_far_above_the_largest_class_on_every_seed(tiny: Backbone) -> None:
+    before = {name: value.clone() for name, value in tiny.state_dict().items()}
+    data = dataset()
+    largest = np.bincount(data.splits["test"].labels).max() / len(data.splits["test"])
+    for seed in range(3):
+        scores, notes, table = run(FineTune(**QUICK), tiny, data, seed)
+        assert scores["top1"].value > largest + 0.4
+        assert notes["loss_by_epoch"].value[-1] < notes["loss_by_epoch"].value[0]
+        assert notes["steps"].value == 3 * (96 // 16)
+        assert len(table.columns["item"]) == 48
+    assert all(torch.equal(before[name], value) for name, value in tiny.state_dict().items())
+    assert not any(parameter.requires_grad for parameter in tiny.parameters())
+
+
+def test_a_seed_gives_the_same_numbers_and_another_seed_others(tiny: Backbone) -> None:
+    task, data = FineTune(**{**QUICK, "epochs": 1}), dataset()
+    nll = [run(task, tiny, data, seed)[0]["nll"].value for seed in (0, 0, 1)]
+    assert nll[0] == nll[1] != nll[2]
+
+
+def test_the_device_batch_changes_nothing_but_rounding(tiny: Backbone) -> None:
+    backbone = freeze(load("random:timm:test_vit", Places()))
+    task, data = FineTune(**{**QUICK, "epochs": 1, "mixup": 0.4, "cutmix": 1.0}), dataset()
+    whole = run(task, backbone, data)[0]["nll"].value
+    assert run(task, backbone, data, device_batch=4)[0]["nll"].value == pytest.approx(whole, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("task", "target", "chance"),
+    [(FineTuneLabels, "multilabel", 0.5), (FineTuneOrder, "ordinal", 0), (FineTuneValue, "value", 0)],
+)
+def test_other_kinds_of_target_are_learnt_above_chance(
+    task: type[FineTuning], target: Target, chance: float, tiny: Backbone
+) -> None:
+    scores, _, table = run(task(**QUICK), tiny, dataset(target))
+    assert task.headline in scores
+    assert scores[task.headline].value > chance + 0.3
+    assert len(table.columns["item"]) == 48
+
+
+def test_settings_are_chosen_on_val_with_a_told_budget(tiny: Backbone, tmp_path: Path) -> None:
+    hopeless_first = {**QUICK, "epochs": 4, "learning_rate": 1e-6, "minimum_learning_rate": 1e-7, "trials": 3}
+    task = FineTune(**{**hopeless_first, "space": {"learning_rate": (3e-3, 1e-5)}})
+    scores, notes, _ = run(task, tiny, dataset(), folder=tmp_path)
+    assert notes["chosen"].value == {"learning_rate": 3e-3}
+    assert [trial["epochs"] for trial in notes["trials"].value] == [1, 1, 1, 2, 2]
+    assert notes["trial_epochs"].value == 7
+    assert notes["gain_on_val"].value > 0
+    assert scores["top1"].value > 0.6
+    logs = tmp_path / "round-2-trial-1" / LOGS
+    assert "val_top1" in (logs / "epochs.csv").read_text().splitlines()[0]
+    assert (logs / CURVES).stat().st_size > 0
+    assert (tmp_path / "final" / LOGS / CURVES).exists()
+
+
+def test_the_test_part_has_no_say_before_the_end(tiny: Backbone) -> None:
+    data = dataset()
+    poisoned = Split(data.splits["test"].images, 2 - data.splits["test"].labels, data.splits["test"].sha256)
+    other = Dataset(**{**data.__dict__, "splits": {"train": data.splits["train"], "test": poisoned}})
+    task = FineTune(**{**QUICK, "epochs": 2, "trials": 2, "space": {"learning_rate": (1e-3,)}})
+    (_, notes, table), (_, others, turned) = run(task, tiny, data), run(task, tiny, other)
+    assert notes["trials"] == others["trials"]
+    assert notes["loss_by_epoch"] == others["loss_by_epoch"]
+    np.testing.assert_array_equal(table.columns["prediction"], turned.columns["prediction"])
+
+
+def test_presets_are_those_of_the_study() -> None:
+    study = FineTune(**{"preset": "bob2023"})
+    assert (study.epochs, study.global_batch, study.learning_rate, study.layer_decay) == (100, 1024, 1e-3, 0.75)
+    assert (study.mixup, study.cutmix, study.erasing, study.label_smoothing) == (0.8, 1.0, 0.25, 0.1)
+    assert (study.trials, study.optimiser, study.weight_decay, study.drop_path) == (1, "adamw", 0.05, 0.1)
+    assert study.non_defaults() == {"preset": "bob2023"}
+    assert FineTune(**{"preset": "bob2023", "epochs": 50}).non_defaults() == {"preset": "bob2023", "epochs": 50}
+    assert FineTune().non_defaults() == {}
+    for name in PRESETS:
+        FineTune(**{"preset": name})
+
+
+def test_what_cannot_be_trained_is_refused_in_words(tiny: Backbone) -> None:
+    def why(task: FineTuning, backbone: Backbone, data: Dataset) -> str:
+        roles: Data = {"dataset": [data]}
+        return str(task.refusal(backbone, roles))
+
+    assert "no parameters to fine-tune" in why(FineTune(), load("pixels", Places()), dataset())
+    assert "global_batch is 64, but 24 images" in why(FineTune(), tiny, dataset(train=30))
+    assert "several labels" in why(FineTune(), tiny, dataset("multilabel"))
+    one_class = dataset()
+    one_class.splits["train"].labels[:] = 1
+    assert "one class only" in why(FineTune(), tiny, one_class)
+    outside = dataset()
+    outside.splits["train"].labels[5] = 7
+    assert "labels run" in why(FineTune(), tiny, outside)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"space": {"learning_rat": (1.0,)}}, "did you mean 'learning_rate'"),
+        ({"space": {"learning_rate": (-1.0,)}}, "greater than 0"),
+        ({"space": {"epochs": (3,)}}, "unknown setting in space"),
+        ({"preset": "bob2024"}, "there is no preset 'bob2024'"),
+        ({"warmup_epochs": 99}, "above epochs"),
+        ({"crop_scale": (0.9, 0.1)}, "lowest, highest"),
+    ],
+)
+def test_wrong_settings_are_named(settings: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValidationError, match=said):
+        FineTune(**settings)
