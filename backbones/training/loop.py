@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-from backbones.training.devices import fabric_of
+from backbones.training.devices import fabric_of, processes_here
 from backbones.training.execution import Execution
 from backbones.training.job import Evaluate, Job, Log
+from backbones.training.launch import launch
 from backbones.training.outcomes import Fitted
 from backbones.training.recipe import Recipe
 from backbones.training.stream import Stream
@@ -36,4 +37,12 @@ def fit(
     Whatever else ends it (a signal's exception, an unreadable item) leaves a checkpoint of the last whole step.
     """
     job = Job(trainee, stream, recipe, execution, seed, evaluate, log, dict(settings or {}))
-    return Training(job, fabric_of(execution)).run()
+    world = execution.devices * execution.nodes
+    if world == 1 or processes_here() == world:
+        return Training(job, fabric_of(execution)).run()
+    if processes_here() > 1 or execution.nodes > 1:
+        raise ValueError(
+            f"devices={execution.devices} x nodes={execution.nodes} need {world} processes, but the launcher started "
+            f"{processes_here()}; start one a device (torchrun, srun), or run on one node without a launcher"
+        )
+    return launch(job)

@@ -1,6 +1,5 @@
 """Which rows are a step, and how a step's rows are split: pure functions, so any restart reads the same."""
 
-from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -50,8 +49,3 @@ def accumulation_of(global_batch: int, devices: int, device_batch: int | None) -
     most = pairs if device_batch is None else max(1, device_batch // 2)
     accumulation = -(-pairs // (devices * most))
     return max(1, min(accumulation, pairs // devices))
-
-
-def sizes(parts: Sequence[slice]) -> list[int]:
-    """How many items each part has."""
-    return [part.stop - part.start for part in parts]

@@ -10,13 +10,15 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
 
 class Patience:
-    """Holds a first signal back; a second one passes at once, and ``hurried`` says so.
+    """Holds a first signal back; a second one passes at once, and ``hurried`` says so, unless ``alone`` is False:
+    processes of a group are sent the same signal by several (a scheduler, a launcher), and none may leave before all.
 
     A signal goes to whoever listened before (``bob`` turns it into an exception); ignored ones stay ignored.
     Outside the main thread nothing is held, for signals only ever interrupt the main one.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, alone: bool = True) -> None:
+        self.alone = alone
         self.pending: int | None = None
         self.hurried = False
         self._before: dict[int, object] = {}
@@ -45,7 +47,7 @@ class Patience:
     def _hold(self, number: int, frame: FrameType | None) -> None:
         if self.pending is None:
             self.pending = number
-        else:
+        elif self.alone:
             self.hurried = True
             self.deliver(self.pending)
 

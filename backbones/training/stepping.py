@@ -12,6 +12,7 @@ from torch import Tensor
 from backbones.training.averaging import average_of
 from backbones.training.buffers import KeptBuffers
 from backbones.training.chance import seed_chance
+from backbones.training.devices import is_sharded
 from backbones.training.execution import Execution
 from backbones.training.job import Job
 from backbones.training.optimisers import optimiser_of
@@ -34,9 +35,11 @@ class Stepper:
         self.recipe = job.recipe
         self.torn = False
         freeze_layers(trainee, self.recipe.frozen_layers)
-        arrange(trainee, job.execution)
+        arrange(trainee, job.execution, sharded=is_sharded(fabric))
         decay = self.recipe.average_decay
         self.average = None if decay is None else average_of(trainee, decay).to(fabric.device)
+        if self.average is not None and is_sharded(fabric):
+            fabric.setup_module(self.average.module)
         compiled: Any = torch.compile(trainee) if job.execution.compile else trainee
         self.module = fabric.setup_module(compiled)
         self.optimiser = optimiser_of(parameter_groups(trainee, self.recipe), self.recipe)
@@ -100,9 +103,12 @@ class Stepper:
         self._buffers.restore()
 
 
-def arrange(trainee: Trainee, execution: Execution) -> None:
-    """Memory layout, and activations computed again. Raises ``ValueError`` where the trainee cannot do that."""
-    if execution.channels_last:
+def arrange(trainee: Trainee, execution: Execution, sharded: bool) -> None:
+    """Memory layout, and activations computed again. Raises ``ValueError`` where the trainee cannot do that.
+
+    Sharded weights stay as they are: torch only shards what is contiguous.
+    """
+    if execution.channels_last and not sharded:
         trainee.to(memory_format=torch.channels_last)
     if execution.gradient_checkpointing:
         if not isinstance(trainee, Recomputes):

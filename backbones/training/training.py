@@ -1,25 +1,30 @@
 """The life of one training: its steps and epochs in order, and how it is left and gone on with."""
 
+import signal
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping
-from contextlib import closing, suppress
+from contextlib import closing, nullcontext, suppress
+from copy import deepcopy
 from typing import Any, cast
 
+import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
+from backbones.training.batch_norm import batch_norm_note
 from backbones.training.chance import callers_chance
 from backbones.training.checkpoint import Checkpoint, Checkpoints
+from backbones.training.devices import is_sharded
 from backbones.training.history import History
 from backbones.training.identity import check_identity, identity_of
 from backbones.training.job import Job
 from backbones.training.loader import Wanted, load
-from backbones.training.order import accumulation_of, epoch_order, sizes, split, steps_an_epoch
+from backbones.training.order import accumulation_of, epoch_order, split, steps_an_epoch
 from backbones.training.outcomes import Diverged, Fitted, OutOfMemory
 from backbones.training.patience import Patience
 from backbones.training.pulse import Pulse
-from backbones.training.saving import gather, put_back
+from backbones.training.saving import gather, put_back, weights
 from backbones.training.schedule import learning_rate
 from backbones.training.stepping import DoesNotFitError, Stepper
 from backbones.training.trainee import Trainee
@@ -41,17 +46,21 @@ class Training:
         self.checkpoints = (
             None if folder is None else Checkpoints(folder / "checkpoints", job.execution.keep_checkpoints)
         )
-        self.patience = Patience()
-        self.history = History(job.log)
+        self.group = fabric.world_size > 1
+        self.patience = Patience(alone=not self.group)
+        self.history = History(job.log if fabric.is_global_zero else None)
         self.notes: dict[str, Any] = {}
-        self.stepper = Stepper(job, fabric, job.trainee, self.patience)
+        trainee = deepcopy(job.trainee) if is_sharded(fabric) else job.trainee
+        self.stepper = Stepper(job, fabric, trainee, self.patience)
         self._untold: deque[tuple[int, float, Pulse]] = deque()
-        self._saved, self._saved_at = -1, time.monotonic()
+        self._saved, self._saved_at = (-1, -1), time.monotonic()
+        self._asked = False
         self._seconds, self._images = 0.0, 0
 
     def run(self) -> Fitted:
         """From the last checkpoint, if any, to the end."""
-        with callers_chance(self.fabric.device):
+        held = self.patience.held() if self.group else nullcontext()  # of a group, all leave after the same step
+        with callers_chance(self.fabric.device), held:
             self._resume()
             try:
                 while not self._over():
@@ -92,6 +101,10 @@ class Training:
     def _parts(self) -> int:
         return self.accumulation * self.fabric.world_size
 
+    def _largest(self) -> int:
+        """Items of the largest micro-batch."""
+        return max(part.stop - part.start for part in split(self.recipe.global_batch, self._parts()))
+
     def _advance(self, batches: Iterator[list[Any]]) -> None:
         begun = time.perf_counter()
         rate = learning_rate(self.recipe, self.step, self.steps_an_epoch)
@@ -100,48 +113,69 @@ class Training:
             self.stepper.update(rate)
             self._untold.append((self.step, rate, self._pulse(loss)))
             self.step += 1
-            self._tell(but=1)
+            stop, save = self._tell(but=1)
             self._seconds += time.perf_counter() - begun
             self._images += self.recipe.global_batch
-        if self.job.execution.report is not None:
+        if self.job.execution.report is not None and self.fabric.is_global_zero:
             self.job.execution.report("step", self.step, self.total)
-        if self._save_is_due():
+        if stop or (save if self.group else self._save_is_due()):
             self._save()
+        if stop:
+            self.patience.deliver(self.patience.pending or signal.SIGTERM)
 
     def _pulse(self, loss: Tensor) -> Pulse:
-        return Pulse(loss.reshape(1))
+        """The step's mean loss; of a group also whether one of them has been told to stop or the first is to save."""
+        if not self.group:
+            return Pulse(loss.reshape(1))
+        due = self.fabric.is_global_zero and not self._asked and self._save_is_due()
+        self._asked = self._asked or due
+        flags = [float(self.patience.pending is not None), float(due)]
+        mine = torch.cat([loss.reshape(1), torch.tensor(flags, device=loss.device)])
+        return Pulse(cast(Tensor, self.fabric.all_reduce(mine, reduce_op="sum")))
 
-    def _tell(self, but: int = 0) -> None:
-        """Put steps into the history, all but the last ``but``: a GPU may still be at that one."""
+    def _tell(self, but: int = 0) -> tuple[bool, bool]:
+        """Put steps into the history, all but the last ``but``: a GPU may still be at that one. (Stop, save)?"""
+        stop = save = False
         with self.patience.held():
             while len(self._untold) > but:
                 step, rate, pulse = self._untold.popleft()
-                (loss,) = pulse.read()
+                loss, *flags = pulse.read()
+                stop, save = stop or any(flags[:1]), save or any(flags[1:])
                 epoch = step // self.steps_an_epoch + 1
                 self.history.step({"step": step + 1.0, "epoch": float(epoch), "loss": loss, "learning_rate": rate})
+        return stop, save
 
     def _evaluate(self) -> None:
         self._tell()
         epoch = len(self.history.epochs) + 1
         answer: Mapping[str, float] = {}
         if self.job.evaluate is not None:
-            answer = self.job.evaluate(self._model().eval())
+            model = self._model().eval()
+            if self.fabric.is_global_zero:  # the others wait in their next step
+                answer = self.job.evaluate(model)
             self.stepper.train_mode()
         with self.patience.held():
             self.history.epoch(epoch, answer)
 
     def _model(self) -> Trainee:
+        """The average where there is one; what is sharded is brought together in a module that is not."""
         average = self.stepper.average
-        return self.stepper.trainee if average is None else cast(Trainee, average.module)
+        model = self.stepper.trainee if average is None else cast(Trainee, average.module)
+        if not is_sharded(self.fabric):
+            return model
+        together = self.job.trainee if average is None else deepcopy(self.job.trainee)
+        together.load_state_dict(weights(model))
+        return together.to(self.fabric.device)
 
     def _halve(self, reason: str) -> None:
         """Memory is asked for by micro-batches: twice as many of half the size make the same step."""
-        now = max(sizes(split(self.recipe.global_batch, self._parts())))
+        now = self._largest()
         if now <= 2:
             raise OutOfMemory(now, f"it cannot be halved, as items are kept in pairs ({reason})")
+        if self.group:  # the others wait for this process's gradients
+            raise OutOfMemory(now, f"start again with device_batch={now // 2} ({reason})")
         self.accumulation = accumulation_of(self.recipe.global_batch, self.fabric.world_size, max(now // 2, 2))
-        new = max(sizes(split(self.recipe.global_batch, self._parts())))
-        halved = {"step": self.step + 1, "from": now, "to": new, "reason": reason}
+        halved = {"step": self.step + 1, "from": now, "to": self._largest(), "reason": reason}
         self.notes["out_of_memory"] = [*self.notes.get("out_of_memory", []), halved]
 
     # Leaving and going on
@@ -150,18 +184,24 @@ class Training:
         return time.monotonic() - self._saved_at >= 60 * self.job.execution.checkpoint_minutes
 
     def _save(self) -> None:
-        if self.checkpoints is None:
+        """Keep this moment, if it is not kept. Every process of a group calls this, the first one writes."""
+        moment = (self.step, len(self.history.epochs))
+        if self.checkpoints is None or moment == self._saved:
             return
         self._tell()
         with self.patience.held():
             tensors, facts = gather(self.stepper)
-            facts |= {
-                "identity": self.identity,
-                "notes": self.notes,
-                "accumulation": [self.accumulation_asked, self.accumulation],
-            }
-            self.checkpoints.save(Checkpoint(self.step, {**tensors, "history": self.history.tensors()}, facts))
-            self._saved_at = time.monotonic()
+            if self.fabric.is_global_zero:
+                self.checkpoints.save(Checkpoint(self.step, *self._with_mine(tensors, facts)))
+            self.fabric.barrier()
+            self._saved, self._saved_at, self._asked = moment, time.monotonic(), False
+
+    def _with_mine(
+        self, tensors: dict[str, dict[str, Tensor]], facts: dict[str, Any]
+    ) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
+        accumulation = [self.accumulation_asked, self.accumulation]
+        mine = {"identity": self.identity, "notes": self.notes, "accumulation": accumulation}
+        return {**tensors, "history": self.history.tensors()}, {**facts, **mine}
 
     def _resume(self) -> None:
         if self.checkpoints is None:
@@ -181,14 +221,20 @@ class Training:
 
     def _leave(self, error: BaseException) -> None:
         """On the way out, for whatever reason, the last whole step is kept; not weights that have diverged."""
-        if self.stepper.torn or self.patience.hurried or isinstance(error, Diverged):
-            return
+        if self.stepper.torn or self.patience.hurried or self.group or isinstance(error, Diverged):
+            return  # a group has kept what it agreed on; one that fails alone has nobody to ask for the rest
         self.stepper.undo()
         with suppress(Diverged):  # found on the way out for another reason: the next run will find it again
             self._save()
 
     def _fitted(self) -> Fitted:
-        self.stepper.trainee.eval()
+        self.stepper.train_mode()
+        split_batch = batch_norm_note(self.stepper.trainee, self._largest(), self.recipe.global_batch)
+        if split_batch is not None:
+            self.notes["batch_norm"] = split_batch
+        if is_sharded(self.fabric):
+            self.job.trainee.load_state_dict(weights(self.stepper.trainee))
+        self.job.trainee.eval()
         rate = self._images / self._seconds if self._seconds else 0.0
         history = self.history
         return Fitted(self._model().eval(), history.steps, history.epochs, self.notes, self.step, rate)
