@@ -14,7 +14,7 @@ from results.record import BackboneFacts, Cell, Cost, Failure, Identity, Provena
 
 SERVER = """
 import json, os, sys, traceback
-import torch, timm, torchvision, sklearn.linear_model, pandas, pyarrow.parquet
+import torch, timm, torchvision, sklearn.linear_model, pandas, pyarrow.parquet, lightning_fabric, matplotlib.figure
 import bob.cli, bob.gauntlet, bob.plan, bob.progress, results.board
 print("ready", flush=True)
 for line in sys.stdin:

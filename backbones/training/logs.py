@@ -92,7 +92,7 @@ class _Table:
         header, length, end = b"", 0, 0
         for line in self._file:
             length += len(line)
-            counts = line.split(b",", 2)[:2]
+            counts = line.rstrip(b"\n").split(b",", 2)[:2]
             if not line.endswith(b"\n"):
                 break
             if not header:

@@ -84,11 +84,24 @@ def test_an_epochs_file_torn_at_every_byte(tmp_path: Path, evaluated: bool) -> N
         assert texts(tmp_path / "torn") == expected, (length, resumed)
 
 
-def test_zeros_of_a_power_cut_are_cut(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("csv_only")
+def test_a_torn_row_of_epoch_ten_is_not_taken_for_one_of_epoch_one(tmp_path: Path) -> None:
+    train(tmp_path / "whole", 41)
+    expected = texts(tmp_path / "whole")
+    begin = expected[EPOCHS].index(b"\n40,10,") + 1
+    for length in range(begin, len(expected[EPOCHS])):
+        train(tmp_path / "torn", 41)
+        (tmp_path / "torn" / EPOCHS).write_bytes(expected[EPOCHS][:length])
+        train(tmp_path / "torn", 41, 40, evaluated=False)
+        assert texts(tmp_path / "torn") == expected, length
+
+
+@pytest.mark.parametrize("spoiled", [b"\0" * 30 + b"\n", b"1\n", b"\n"])
+def test_what_a_power_cut_left_is_cut(tmp_path: Path, spoiled: bytes) -> None:
     train(tmp_path / "whole", 9)
     train(tmp_path / "cut", 6)
     with (tmp_path / "cut" / STEPS).open("ab") as file:
-        file.write(b"\0" * 30 + b"\n")
+        file.write(spoiled)
     train(tmp_path / "cut", 9, 6)
     assert texts(tmp_path / "cut") == texts(tmp_path / "whole")
 
