@@ -67,6 +67,8 @@ class FineTuning(Presets, Search, Recipe, Augmentation, Task):
                 raise unknown("setting in space", name, numbers)
             for value in values:
                 _with(self, {name: value}, self.epochs)
+        if self.mixes and self.global_batch % 2:
+            raise ValueError(f"global_batch must be even where images are mixed in pairs, not {self.global_batch}")
         return self
 
     def uses_seed(self, data: Data) -> bool:
