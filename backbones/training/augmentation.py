@@ -15,7 +15,7 @@ from torchvision.transforms import ColorJitter, RandomErasing
 from backbones.base import Interpolation, Preprocess
 from backbones.images import to_pil
 from backbones.preprocessing import resize
-from backbones.training.chance import seeded
+from backbones.training.seeded import seeded
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]

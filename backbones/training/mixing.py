@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from backbones.training.augmentation import Augmentation
-from backbones.training.chance import seeded
+from backbones.training.seeded import seeded
 
 STEP_CHANCE = 1
 """The first word of a step's place among the random numbers of a seed."""

@@ -17,7 +17,7 @@ from backbones.images import to_pil
 from backbones.preprocessing import LARGEST_TOLERANCE, MEAN_TOLERANCE
 from backbones.training import augmentation
 from backbones.training.augmentation import ITEM_CHANCE, Augment, Augmentation, Patch
-from backbones.training.chance import seeded
+from backbones.training.seeded import seeded
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 

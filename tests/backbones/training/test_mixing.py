@@ -10,8 +10,8 @@ from torch.nn.functional import cross_entropy, one_hot
 
 from backbones.training import mixing
 from backbones.training.augmentation import Augmentation
-from backbones.training.chance import seeded
 from backbones.training.mixing import STEP_CHANCE, Mix, choose_mix, mix_images, mix_targets
+from backbones.training.seeded import seeded
 
 BOTH = {"mixup": 0.8, "cutmix": 1.0}
 KINDS = [{"mixup": 0.8}, {"cutmix": 1.0}, BOTH, {**BOTH, "cutmix_share": 0.9}]
