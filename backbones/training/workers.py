@@ -124,13 +124,13 @@ class Workers:
         self._await(worker)
         try:
             answer = worker.connection.recv()
-            if isinstance(answer, Exception):
-                raise answer
-            items = unpack(recv_handle(worker.connection), answer)
+            memory = None if isinstance(answer, Exception) else recv_handle(worker.connection)
         except (EOFError, ConnectionResetError) as error:
             raise self._lost(worker) from error
+        if memory is None:
+            raise answer
         self._under_way -= 1
-        return items
+        return unpack(memory, answer)
 
     def _await(self, worker: _Worker) -> None:
         """Time counts in looks, not by the clock: a job that was suspended as a whole has not stalled."""

@@ -1,20 +1,16 @@
 """Feature extraction from JPEG files against timm's loader and model, and against the bare model; ratios of one run.
 
-ResNet-18 at 224 from 500 x 375 JPEGs on the CPU, 2 workers. Contenders take turns (A B C, A B C, ...) and medians are
-compared, so that a machine that is busy for a while is busy for all of them.
+ResNet-18 at 224 from 500 x 375 JPEGs on the CPU, 2 workers. Contenders take turns and medians are compared.
 """
 
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from statistics import median
 
-import jaxtyping
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from torch import nn
 
 from backbones.base import Backbone, Preprocess
@@ -22,66 +18,14 @@ from backbones.catalogue import load
 from backbones.feature_run import FeatureRun
 from backbones.features import Extractor, ExtractSettings
 from backbones.preprocessing import normalise
+from tests.benchmarks.conftest import IMAGES, Files
+from tests.benchmarks.turns import in_turns
 
 timm = pytest.importorskip("timm", reason="the rival is timm's loader")
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("two_cores_and_no_shape_checks")]
 
-IMAGES, ROUNDS, BATCH = 384, 5, 32
+BATCH = 32
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-
-
-class Files:
-    """JPEG files of a folder."""
-
-    identity = "benchmark"
-
-    def __init__(self, paths: list[Path]) -> None:
-        self.paths, self.names = paths, [path.name for path in paths]
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def read(self, index: int) -> bytes:
-        return self.paths[index].read_bytes()
-
-
-@pytest.fixture(scope="module")
-def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
-    """Blobs of several sizes and grain: about 85 kB each at quality 90, as photographs of that size are."""
-    folder = tmp_path_factory.mktemp("jpegs")
-    (folder / "a").mkdir()
-    random = np.random.default_rng(0)
-    for index in range(IMAGES):
-        image = random.normal(128, 9, (375, 500, 3))
-        for side, strength in ((5, 140), (24, 70), (94, 40)):
-            noise = Image.fromarray(random.integers(0, 256, (side, side * 4 // 3, 3), dtype=np.uint8))
-            image += (np.asarray(noise.resize((500, 375), Image.Resampling.BICUBIC)) / 255 - 0.5) * strength
-        Image.fromarray(np.clip(image, 0, 255).astype(np.uint8)).save(folder / "a" / f"{index:04}.jpg", quality=90)
-    return Files(sorted((folder / "a").iterdir()))
-
-
-@pytest.fixture(autouse=True)
-def two_cores_and_no_shape_checks():
-    """Shapes are checked in tests only, so a user does not pay for them."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
-    torch.set_num_threads(before)
-
-
-def in_turns(contenders: dict[str, Callable[[], int]]) -> dict[str, float]:
-    """Median images a second of each, over rounds in which every one has its turn."""
-    speeds: dict[str, list[float]] = {name: [] for name in contenders}
-    for _ in range(ROUNDS):
-        for name, contender in contenders.items():
-            started = time.perf_counter()
-            done = contender()
-            speeds[name].append(done / (time.perf_counter() - started))
-    medians = {name: median(values) for name, values in speeds.items()}
-    print("\n" + "\n".join(f"{name:24} {value:8.1f} images/s" for name, value in medians.items()))
-    return medians
 
 
 def network() -> nn.Module:
@@ -173,7 +117,7 @@ def test_decoding_and_preprocessing(files):
     """Both with their workers already started, to normalised float32 batches; ours as a run on a CPU goes about it."""
     loader, model = timm_loader(files), backbone()
     run = FeatureRun(model, files, "pooled", torch.device("cpu"), 2, "float32", None)
-    batches = [range(start, start + run.forward.batch_size) for start in range(0, IMAGES, run.forward.batch_size)]
+    batches = [range(start, start + run.forward.batch_size) for start in range(0, len(files), run.forward.batch_size)]
     with run, ThreadPoolExecutor(2, initializer=torch.set_num_threads, initargs=(1,)) as pool:
 
         def ours() -> int:

@@ -127,13 +127,13 @@ def test_what_the_stream_raises_is_raised_and_names_the_item(workers):
 
     def fail(index):
         if index == 7:
-            raise KeyError("gone")
+            raise ConnectionResetError("gone")  # of the disk's network, not of the worker
         if index == 12:
             raise BrokenError(1, 2)
 
     batches = load(Numbers(at=fail), WANTED, workers)
     next(batches)
-    with pytest.raises(KeyError, match="gone") as caught:
+    with pytest.raises(ConnectionResetError, match="gone") as caught:
         list(batches)
     assert any("item 7 ('number-7') of epoch 0" in note for note in caught.value.__notes__)
     with pytest.raises((BrokenError, RuntimeError), match="1 and 2") as caught:
