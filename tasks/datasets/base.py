@@ -51,11 +51,15 @@ class Dataset:
 
 @dataclass(frozen=True)
 class OpenOptions:
-    """How to open data; nothing in here changes a number except through what the record then says."""
+    """How to open data; nothing in here changes a number except through what the record then says.
+
+    Without ``download`` nothing is fetched: a set that is not on disk is a ``FileNotFoundError``.
+    """
 
     places: Places = Places()
     cache: Path = Path("outputs/cache")
     skip_unreadable: bool = False
+    download: bool = True
 
 
 class Reader(Protocol):
