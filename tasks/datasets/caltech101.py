@@ -1,8 +1,7 @@
 """caltech101:FOLDER - Caltech-101 by the usual rule: 30 images a class to train on, drawn once, others to test on."""
 
+import hashlib
 from pathlib import Path
-
-import numpy as np
 
 from tasks.datasets.assembly import Found, assemble
 from tasks.datasets.base import Dataset, OpenOptions
@@ -15,8 +14,6 @@ IMAGES = "101_ObjectCategories"
 NO_CLASS = "BACKGROUND_Google"
 TRAIN_PER_CLASS = 30
 """The largest of the numbers that the authors name as popular; the smallest class has 31 images."""
-SPLIT_SEED = 0
-"""Everybody is tested on the same images, whatever the seed of a run."""
 
 
 def read(reference: str, options: OpenOptions) -> Dataset:
@@ -47,10 +44,13 @@ def _root(folder: Path) -> Path:
 
 
 def _split(images: list[Item]) -> list[Item]:
-    """The images of a class, in the order of their names, marked as train or test; the last one is always test."""
-    drawn = np.random.default_rng(SPLIT_SEED).permutation(len(images))[: min(TRAIN_PER_CLASS, len(images) - 1)]
-    train = set(drawn.tolist())
-    return [item._replace(split="train" if row in train else "test") for row, item in enumerate(images)]
+    """The images of a class, those with the smallest SHA-256 of ``CLASS/image_0001.jpg`` as train; one is always test.
+
+    A draw that no library's next version can change.
+    """
+    drawn = sorted(images, key=lambda item: hashlib.sha256(item.name.encode()).hexdigest())
+    count = min(TRAIN_PER_CLASS, len(images) - 1)
+    return [item._replace(split="train" if row < count else "test") for row, item in enumerate(drawn)]
 
 
 DATASETS = {"caltech101": read}

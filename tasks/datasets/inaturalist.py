@@ -7,6 +7,7 @@ they are read alone; the annotations of 2.7 million images would take gigabytes 
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -68,12 +69,13 @@ def _of_2019(root: Path) -> tuple[list[Item], tuple[str, ...]]:
     folder = _folder(root, IMAGES_2019, f"{FROM}2019")
     tables = {split: _json(path, dict) for split, path in lists.items()}
     named = root / "categories.json"
-    class_name = _class_names(_json(named, list) if named.is_file() else tables["train"]["categories"])
-    items = [
-        Item(split, class_name[number], f"{folder}/{file}", f"{split}/{file}")
-        for split, path in lists.items()
-        for file, number in _labelled(tables[split], path, class_name)
-    ]
+    with _fields_of(named if named.is_file() else lists["train"]):
+        class_name = _class_names(_json(named, list) if named.is_file() else tables["train"]["categories"])
+    items = list[Item]()
+    for split, path in lists.items():
+        with _fields_of(path):
+            labelled = list(_labelled(tables[split], path, class_name))
+        items += [Item(split, class_name[number], f"{folder}/{file}", f"{split}/{file}") for file, number in labelled]
     return items, tuple(class_name.values())
 
 
@@ -92,6 +94,14 @@ def _labelled(table: Mapping[str, Any], path: Path, class_name: Mapping[int, str
                 f"which is none of the {len(class_name)}"
             )
         yield inside(image["file_name"], path).partition("/")[2], number[image["id"]]
+
+
+@contextmanager
+def _fields_of(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{path} is damaged: an entry has no field {error}") from error
 
 
 def _folder(root: Path, names: Sequence[str], get_it: str) -> str:

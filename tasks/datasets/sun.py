@@ -1,4 +1,4 @@
-"""sun397:FOLDER - SUN397 with the first of its ten official partitions: 50 images a class in train, 50 in test."""
+"""sun:FOLDER - SUN397 with the first of its ten official partitions: 50 images a class in train, 50 in test."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -19,14 +19,14 @@ def read(reference: str, options: OpenOptions) -> Dataset:
 
     Classes are called as in ``ClassName.txt``, in its order, without the letter before: ``apartment_building/outdoor``.
     """
-    root = options.places.find(parse(reference, "sun397", ()).path, "folder of SUN397")
+    root = options.places.find(parse(reference, "sun", ()).path, "folder of SUN397")
     folders = [root, root / "Partitions", root / "partitions"]
     class_names = {
         line: line.split("/", 2)[-1] for line in read_lines(find_list(["ClassName.txt"], folders, LISTS_FROM))
     }
     lists = {split: find_list([name], folders, LISTS_FROM) for split, name in LISTS.items()}
     items = [item for split, path in lists.items() for item in _items(split, path, class_names)]
-    found = Found(f"sun397:{reference}", FolderFiles(root), items, tuple(class_names.values()), str(root))
+    found = Found(f"sun:{reference}", FolderFiles(root), items, tuple(class_names.values()), str(root))
     return assemble(found, options)
 
 
@@ -38,4 +38,4 @@ def _items(split: str, path: Path, class_names: Mapping[str, str]) -> Iterator[I
         yield Item(split, class_names[folder], file, file)
 
 
-DATASETS = {"sun397": read}
+DATASETS = {"sun": read}
