@@ -1,4 +1,4 @@
-"""The command line: ``bob run``, ``plan``, ``list``, ``show``, ``leaderboard``. Parses, calls, prints.
+"""The command line: ``bob run``, ``plan``, ``list``, ``show``, ``data check``, ``leaderboard``. Parses, calls, prints.
 
 Nothing heavy is imported before a command needs it, so that help and lists answer at once.
 """
@@ -170,7 +170,8 @@ def data_check_command(
     from bob.data import check
 
     with _mistakes_as_lines():
-        lines, sound = check(name, replace(_open_options(options), download=download), options.store)
+        opening = replace(_open_options(options), download=download, large_downloads=download)
+        lines, sound = check(name, opening, options.store)
     for line in lines:
         typer.echo(line)
     raise typer.Exit(0 if sound else EXIT_FAILED)

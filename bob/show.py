@@ -44,7 +44,7 @@ def _named(entry: NamedSet) -> Iterator[str]:
     yield f"split: {entry.split}"
     yield f"licence: {entry.licence}"
     yield f"where to get it: {entry.where}"
-    yield f"download: {entry.download or 'by hand'}"
+    yield f"download: {entry.download or 'by hand'}{', only when asked to, since it is large' * entry.large}"
     yield f"layouts read: {', '.join(entry.layouts)}"
     if entry.folders:
         yield f"folders looked for below the data root: {', '.join(entry.folders)}"

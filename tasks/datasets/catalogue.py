@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from backbones.strict_yaml import read_yaml
-
 
 @dataclass(frozen=True)
 class NamedSet:
@@ -22,12 +20,15 @@ class NamedSet:
     layouts: tuple[str, ...]
     folders: tuple[str, ...] = ()
     download: str = ""
+    large: bool = False
     manifests: tuple[str, ...] = ()
 
 
 @cache
 def named_sets() -> dict[str, NamedSet]:
     """Every entry by name, in the catalogue's order. Raises ``ValueError`` for a field that is none or is missing."""
+    from backbones.strict_yaml import read_yaml  # a third of the time of `bob --help`, which needs no name
+
     path = Path(__file__).with_name("catalogue.yaml")
     return {name: _entry(str(name), fields, path) for name, fields in read_yaml(path).items()}
 

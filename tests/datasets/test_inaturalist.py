@@ -5,6 +5,8 @@ torchvision's own class reads the same folders as an independent answer.
 
 import json
 import os
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torchvision
@@ -74,7 +76,38 @@ def test_2021_a_folder_that_is_no_class(folder, of_2021, tmp_path, options, make
 def test_2021_without_val(tmp_path, options, make_tree):
     make_tree(tmp_path / "inaturalist" / "train", [f"{SPECIES[0]}/a.jpg"])
     with pytest.raises(FileNotFoundError, match=r"no folder val or 2021_valid in .*inat_comp/tree/master/2021"):
-        open_dataset("inaturalist-2021", options)
+        open_dataset("inaturalist-2021", replace(options, download=False))
+
+
+def test_2021_is_downloaded_by_torchvision_once(options, make_tree, monkeypatch):
+    """Its archives unpack to ``train_mini`` and ``val``, which torchvision itself renames."""
+    fetched = []
+
+    def fetch(url, root, filename, md5):
+        fetched.append(filename)
+        make_tree(Path(root) / url.rpartition("/")[2].removesuffix(".tar.gz"), [f"{SPECIES[0]}/{filename}.jpg"])
+
+    monkeypatch.setattr(torchvision.datasets.inaturalist, "download_and_extract_archive", fetch)
+    with pytest.raises(
+        FileNotFoundError, match="or have it fetched: bob data check 'inaturalist-2021#mini' --download"
+    ):
+        open_dataset("inaturalist-2021#mini", options)  # a plan alone fetches no such amount
+    assert not fetched
+    for _ in range(2):
+        dataset = open_dataset("inaturalist-2021#mini", replace(options, large_downloads=True))
+        assert {split: len(images) for split, images in dataset.splits.items()} == {"train": 1, "val": 1}
+    assert fetched == ["2021_train_mini.tgz", "2021_valid.tgz"]
+
+
+def test_2021_that_cannot_be_downloaded_says_where_it_is(options, monkeypatch):
+    def refuse(*arguments, **keywords):
+        raise OSError("no network")
+
+    monkeypatch.setattr(torchvision.datasets.inaturalist, "download_and_extract_archive", refuse)
+    with pytest.raises(
+        FileNotFoundError, match=r"2021_train cannot be downloaded \(no network\).*inat_comp/tree/master/2021"
+    ):
+        open_dataset("inaturalist-2021", replace(options, large_downloads=True))
 
 
 IMAGES_2019 = {  # file: id of its category; the order of ids is neither that of files nor of names

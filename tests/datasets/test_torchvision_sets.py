@@ -346,7 +346,7 @@ def test_nothing_is_downloaded_where_that_was_said(options, monkeypatch):
         raise AssertionError("downloads")
 
     monkeypatch.setattr(torchvision.datasets.cifar, "download_and_extract_archive", fail)
-    with pytest.raises(FileNotFoundError, match="bob data check 'cifar-10' --download"):
+    with pytest.raises(FileNotFoundError, match="have it fetched: bob data check 'cifar-10' --download"):
         open_dataset("cifar-10", replace(options, download=False))
 
 
