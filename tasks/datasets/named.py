@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+import numpy as np
+
 from backbones.places import Places
 from backbones.plugins import unknown
 from tasks.catalogue import open_dataset
@@ -31,9 +33,9 @@ def differences(entry: NamedSet, dataset: Dataset) -> list[str]:
         for split in {**entry.images, **found}
         if found.get(split, 0) != entry.images.get(split, 0)
     ]
-    present = {int(label) for images in dataset.splits.values() for label in images.labels}
-    if len(present) != entry.classes:
-        lines.append(f"{len(present):,} classes have images, officially {entry.classes:,}")
+    present = len(np.unique(np.concatenate([images.labels for images in dataset.splits.values()])))
+    if present != entry.classes:
+        lines.append(f"{present:,} classes have images, officially {entry.classes:,}")
     return lines
 
 
@@ -41,6 +43,7 @@ def _first(entry: NamedSet, options: OpenOptions) -> Dataset:
     may_fetch = options.download and (options.large_downloads or not entry.large)
     lacking: dict[str, str] = {}
     for download in (False, True) if may_fetch else (False,):
+        absent = (OSError, ImportError) if download else (FileNotFoundError, ImportError)  # a full disk is neither
         for layout in _layouts(entry, options.places):
             try:
                 return open_dataset(layout, replace(options, download=download))
@@ -49,7 +52,7 @@ def _first(entry: NamedSet, options: OpenOptions) -> Dataset:
                 raise ValueError(
                     f"{entry.name} is damaged or something else: {tried}\nget it: {entry.where}"
                 ) from error
-            except (OSError, ImportError) as error:
+            except absent as error:
                 lacking[layout] = str(error)
     raise FileNotFoundError(_not_here(entry, options.places, [*lacking.values()], may_fetch))
 

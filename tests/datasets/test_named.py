@@ -136,3 +136,14 @@ def test_eurosat_is_divided_as_its_entry_says(tmp_path, options, make_tree):
     assert len(first.test) == 4
     assert first.test.rows.tolist() == second.test.rows.tolist()
     assert first.val.rows.tolist() != second.val.rows.tolist()
+
+
+def test_a_full_disk_is_not_taken_for_a_missing_set(tmp_path, options, make_tree, monkeypatch, vehicles):
+    def full(*arguments):
+        raise OSError(28, "cannot write the dataset cache: No space left on device")
+
+    make_tree(tmp_path / "vehicles", WHOLE)
+    monkeypatch.setattr("tasks.datasets.readable.save_table", full)
+    with pytest.raises(OSError, match="No space left") as caught:
+        open_dataset("vehicles", options)
+    assert "not here" not in str(caught.value)
