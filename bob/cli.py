@@ -1,4 +1,4 @@
-"""The command line: ``bob run``, ``plan``, ``list``, ``show``, ``leaderboard``. Parses, calls, prints.
+"""The command line: ``bob run``, ``plan``, ``list``, ``show``, ``data check``, ``leaderboard``. Parses, calls, prints.
 
 Nothing heavy is imported before a command needs it, so that help and lists answer at once.
 """
@@ -38,6 +38,8 @@ app = typer.Typer(
     rich_markup_mode=None,  # plain help: half the time to the first line
     help="Battle of the Backbones: which pretrained backbone should I use?",
 )
+data_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="What there is of the data on this machine.")
+app.add_typer(data_app, name="data")
 
 
 class Kind(StrEnum):
@@ -157,6 +159,24 @@ def show_command(
 
     with _mistakes_as_lines():
         typer.echo(describe(name, _open_options(options)))
+
+
+@data_app.command("check")
+@from_options(RunOptions)
+def data_check_command(
+    options: RunOptions,
+    name: Annotated[str, typer.Argument(help="A dataset.")],
+    download: Annotated[bool, typer.Option("--download", help="Fetch it where it is offered and not here.")] = False,
+) -> None:
+    """Hold a dataset on disk against its official counts and manifest. Exit code 1: it differs; 2: it is not here."""
+    from bob.data import check
+
+    with _mistakes_as_lines():
+        opening = replace(_open_options(options), download=download, large_downloads=download)
+        lines, sound = check(name, opening, options.store)
+    for line in lines:
+        typer.echo(line)
+    raise typer.Exit(0 if sound else EXIT_FAILED)
 
 
 @app.command("certify")

@@ -12,6 +12,7 @@ from backbones.catalogue import ADAPTERS, Entry, entries, group, groups
 from backbones.counts import read_count
 from backbones.plugins import unknown
 from tasks.catalogue import DATASETS, TASKS
+from tasks.datasets.catalogue import NamedSet, named_sets
 
 COLUMNS = 100
 
@@ -40,7 +41,21 @@ def lines_of(kind: str, pattern: str, filters: Filters) -> list[str]:
         if kind == "groups"
         else {plugin.name: plugin.summary for plugin in plugins[kind].found.values()}
     )
-    return _sentences({name: said for name, said in sentences.items() if _matches(name, pattern)})
+    named = [each for each in named_sets().values() if kind == "datasets" and _matches(each.name, pattern)]
+    return _named(named) + _sentences({name: said for name, said in sentences.items() if _matches(name, pattern)})
+
+
+def _named(chosen: Sequence[NamedSet]) -> list[str]:
+    """One line a dataset with a name of its own, whether it is on disk or not."""
+    if not chosen:
+        return []
+    rows = [("DATASET", "IMAGES", "CLASSES", "LICENCE")]
+    rows += [(each.name, f"{sum(each.images.values()):,}", f"{each.classes:,}", each.licence) for each in chosen]
+    width = [max(len(row[column]) for row in rows) for column in range(3)]
+    return [
+        f"{name:<{width[0]}}  {images:>{width[1]}}  {classes:>{width[2]}}  {licence}"
+        for name, images, classes, licence in rows
+    ]
 
 
 def _backbones(pattern: str, filters: Filters) -> list[str]:

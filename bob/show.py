@@ -7,16 +7,20 @@ from collections.abc import Iterator
 from backbones.catalogue import entries, load, resolve
 from tasks.catalogue import DATASETS, TASKS, open_dataset, task_class
 from tasks.datasets.base import OpenOptions
+from tasks.datasets.catalogue import NamedSet, named_sets
 from tasks.datasets.targets import IN_WORDS
 
 
 def describe(name: str, options: OpenOptions) -> str:
-    """Text about a task, a dataset (opened) or a backbone (loaded). Errors are those of opening and loading.
+    """Text about a task, a dataset (opened, unless it is in the catalogue) or a backbone (loaded).
 
+    Errors are those of opening and loading.
     Of a backbone in the catalogue that cannot be loaded here, the catalogue's line is told, and why.
     """
     if name in TASKS.found:
         return "\n".join(_task(name))
+    if name in named_sets():
+        return "\n".join(_named(named_sets()[name]))
     if name.partition(":")[0].partition("#")[0] in DATASETS.found:
         return "\n".join(_dataset(name, options))
     return "\n".join(_backbone(name, options))
@@ -31,6 +35,21 @@ def _task(name: str) -> Iterator[str]:
     yield "datasets: " + ", ".join(f"{role} ({many})" for role, many in kind.roles.items())
     for field in dataclasses.fields(kind):  # type: ignore[arg-type]
         yield f"setting {field.name}: {getattr(kind(), field.name)!r}"
+
+
+def _named(entry: NamedSet) -> Iterator[str]:
+    counts = ", ".join(f"{count:,} {split}" for split, count in entry.images.items())
+    yield f"{entry.name}: {entry.title}"
+    yield f"classes: {entry.classes:,}"
+    yield f"images: {counts}"
+    yield f"split: {entry.split}"
+    yield f"licence: {entry.licence}"
+    yield f"where to get it: {entry.where}"
+    yield f"download: {entry.download or 'by hand'}{', only when asked to, since it is large' * entry.large}"
+    yield f"layouts read: {', '.join(entry.layouts)}"
+    if entry.folders:
+        yield f"folders looked for below the data root: {', '.join(entry.folders)}"
+    yield f"what is on disk: bob data check '{entry.name}'"
 
 
 def _dataset(name: str, options: OpenOptions) -> Iterator[str]:

@@ -2,7 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from backbones.plugins import Plugins
+from backbones.plugins import Plugins, unknown
+from tasks.datasets.catalogue import named_sets
 
 if TYPE_CHECKING:
     from tasks.base import Task
@@ -18,8 +19,23 @@ def task_class(name: str) -> "type[Task]":
     return found
 
 
-def open_dataset(name: str, options: "OpenOptions") -> "Dataset":
-    """Open ``reader`` or ``reader:reference``. Raises ``ValueError`` or ``OSError`` saying what to mend."""
+def known_dataset(name: str) -> tuple[str, str]:
+    """The reader a dataset's name means, and what that reader is asked for.
+
+    ``reader``, ``reader:reference``, or a name of the catalogue (``cifar-10``, ``imagenet-1k#1%``). Raises
+    ``ValueError`` with suggestions for an unknown one.
+    """
     reader, _, reference = name.partition(":")
-    dataset: Dataset = DATASETS.load(reader.partition("#")[0])(reference or reader.partition("#")[2], options)
+    reader, _, part = reader.partition("#")
+    if reader in DATASETS.found:
+        return reader, reference or part
+    if name in named_sets():
+        return "named", name
+    raise unknown("dataset", name, [*DATASETS.found, *named_sets()])
+
+
+def open_dataset(name: str, options: "OpenOptions") -> "Dataset":
+    """Open a dataset by name. Raises ``ValueError`` or ``OSError`` saying what to mend."""
+    reader, reference = known_dataset(name)
+    dataset: Dataset = DATASETS.load(reader)(reference, options)
     return dataset

@@ -41,7 +41,9 @@ def assemble(found: Found, options: OpenOptions) -> Dataset:
     items = sorted(found.items, key=lambda item: (SPLIT_ORDER.index(item.split), item.name))
     files = [item.file for item in items]
     content = dict(zip(files, content_hashes(found.source, files, options.cache), strict=True))
-    bad = {} if found.made_here else check_readable(found.source, files, list(content.values()), options.cache)
+    bad = (
+        {} if found.made_here else check_readable(found.source, files, [content[file] for file in files], options.cache)
+    )
     if bad and not options.skip_unreadable:
         raise ValueError(
             f"dataset {found.name!r}: {len(bad)} of {len(items)} images cannot be read "

@@ -63,11 +63,17 @@ class Dataset:
 
 @dataclass(frozen=True)
 class OpenOptions:
-    """How to open data; nothing in here changes a number except through what the record then says."""
+    """How to open data; nothing in here changes a number except through what the record then says.
+
+    Without ``download`` nothing is fetched: a set that is not on disk is a ``FileNotFoundError``. Sets of tens of GB or
+    more are fetched by name only with ``large_downloads``: a folder that is called otherwise must not cost that.
+    """
 
     places: Places = Places()
     cache: Path = Path("outputs/cache")
     skip_unreadable: bool = False
+    download: bool = True
+    large_downloads: bool = False
 
 
 class Reader(Protocol):

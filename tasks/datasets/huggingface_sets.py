@@ -31,11 +31,13 @@ def read(reference: str, options: OpenOptions) -> Dataset:
     where it is damaged, a script, or has no image column or no one label column.
     """
     parts = parse(reference, "huggingface", ("label",))
+    folder = _folder(parts.path, options.places)
+    if folder is None and not options.download:
+        raise FileNotFoundError(f"huggingface:{reference} is no folder here")
     try:
         import datasets
     except ImportError as error:
         raise ImportError(f"huggingface:{reference} needs the datasets library: {EXTRA}") from error
-    folder = _folder(parts.path, options.places)
     with _mistakes(reference, folder, datasets):
         loaded = _saved(folder, datasets) or _loaded(folder, parts, datasets)
     tables = _official(loaded, reference)

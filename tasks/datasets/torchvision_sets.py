@@ -4,7 +4,8 @@ CIFAR's files are pickles, which torchvision loads itself, and only after each h
 file made to run code would have to be a second preimage of a known sum, which nobody can make.
 """
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -22,6 +23,7 @@ from tasks.datasets.manifest import Item
 BOOLEAN = {"train": {"train": True}, "test": {"train": False}}
 TRAIN_TEST = {"train": {"split": "train"}, "test": {"split": "test"}}
 THREE = {**TRAIN_TEST, "val": {"split": "val"}}
+NOT_LETTERS = re.compile(r"[\W_]")
 
 
 @dataclass(frozen=True)
@@ -30,13 +32,15 @@ class Known:
 
     With a loader it hands out paths, so files keep their bytes; without, pixels, which become PNG files.
 
-    ``classes`` counts them where torchvision has no names for them; they are then called by number.
+    ``classes`` counts them where torchvision has no names for them; they are then called by number. ``offered`` says
+    whether it can download the set.
     """
 
     splits: Mapping[str, Mapping[str, Any]]
     files: str
     has_loader: bool = False
     classes: int = 0
+    offered: bool = True
 
 
 KNOWN: Mapping[str, Known] = {
@@ -50,7 +54,9 @@ KNOWN: Mapping[str, Known] = {
     "FGVCAircraft": Known(THREE, "fgvc-aircraft-2013b.tar.gz, unpacked to fgvc-aircraft-2013b/", has_loader=True),
     "FashionMNIST": Known(BOOLEAN, "the four *-ubyte files in FashionMNIST/raw/"),
     "Flowers102": Known(
-        THREE, "102flowers.tgz, unpacked to flowers-102/jpg/, and imagelabels.mat, setid.mat in flowers-102/", True, 102
+        THREE,
+        "102flowers.tgz, unpacked to flowers-102/jpg/, and imagelabels.mat, setid.mat in flowers-102/",
+        has_loader=True,
     ),
     "Food101": Known(TRAIN_TEST, "food-101.tar.gz, unpacked to food-101/", has_loader=True),
     "KMNIST": Known(BOOLEAN, "the four *-ubyte files in KMNIST/raw/"),
@@ -60,6 +66,12 @@ KNOWN: Mapping[str, Known] = {
         "images.tar.gz and annotations.tar.gz, unpacked to oxford-iiit-pet/",
     ),
     "STL10": Known(TRAIN_TEST, "stl10_binary.tar.gz, unpacked to stl10_binary/"),
+    "StanfordCars": Known(
+        TRAIN_TEST,
+        "devkit/, cars_train/, cars_test/ and cars_test_annos_withlabels.mat in stanford_cars/",
+        has_loader=True,
+        offered=False,
+    ),
     "SVHN": Known(TRAIN_TEST, "train_32x32.mat and test_32x32.mat", classes=10),
 }
 
@@ -76,7 +88,7 @@ def read(reference: str, options: OpenOptions) -> Dataset:
     root, parts = _find(reference, known, options)
     source = LibraryFiles(f"torchvision:{reference} in {root}", parts, known.has_loader)
     names = {split: _class_names(known, part) for split, part in parts.items()}
-    items = [Item(split, names[split][label], file, file) for split in parts for file, label in source.labelled(split)]
+    items = [item for split in parts for item in _items(source, split, names[split])]
     found = Found(
         f"torchvision:{reference}",
         source,
@@ -126,18 +138,30 @@ class LibraryFiles:
 
 def _find(name: str, known: Known, options: OpenOptions) -> tuple[Path, dict[str, Any]]:
     cache = options.cache / "torchvision"
-    for root in [*(place / sub for place in options.places.roots for sub in ("", "torchvision")), cache]:
+    lacking = ""
+    for root in [*_roots(name, options.places.roots), cache]:
         try:
             return root, _load(name, known, root, download=False)
-        except (RuntimeError, FileNotFoundError):
-            continue
+        except RuntimeError:
+            continue  # nothing of it is there
+        except FileNotFoundError as error:
+            lacking = f" ({' '.join(str(error).split())})"
+    put = f"put {known.files} below {cache.absolute()} or a data root"
+    if not (options.download and known.offered):
+        offered = "" if known.offered else ", and torchvision cannot download it"
+        raise FileNotFoundError(f"torchvision:{name} is not here{lacking}{offered}; {put}")
     try:
         return cache, _load(name, known, cache, download=True)
     except (RuntimeError, OSError) as error:
-        raise OSError(
-            f"torchvision:{name} is not here and cannot be downloaded ({' '.join(str(error).split())}); "
-            f"put {known.files} below {cache.absolute()} or a data root"
-        ) from error
+        reason = " ".join(str(error).split())
+        raise OSError(f"torchvision:{name} is not here{lacking} and cannot be downloaded ({reason}); {put}") from error
+
+
+def _roots(name: str, roots: Sequence[Path]) -> Iterator[Path]:
+    """The folders torchvision may have been given: a root, its ``torchvision``, one called like the set (cifar-10)."""
+    for root in roots:
+        yield from (root, root / "torchvision")
+        yield from sorted(p for p in root.glob("*") if NOT_LETTERS.sub("", p.name).lower() == name.lower())
 
 
 def _load(name: str, known: Known, root: Path, download: bool) -> dict[str, Any]:
@@ -157,6 +181,13 @@ def _load(name: str, known: Known, root: Path, download: bool) -> dict[str, Any]
             f"torchvision:{name} in {root.absolute()} is damaged ({type(error).__name__}: {error}); "
             f"put {known.files} there again"
         ) from error
+
+
+def _items(source: LibraryFiles, split: str, names: Sequence[str]) -> Iterator[Item]:
+    for file, label in source.labelled(split):
+        if not 0 <= label < len(names):
+            raise ValueError(f"{source.location}: {file} has label {label}, outside its {len(names)} classes")
+        yield Item(split, names[label], file, file)
 
 
 def _class_names(known: Known, part: Any) -> tuple[str, ...]:

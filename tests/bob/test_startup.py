@@ -27,7 +27,9 @@ COMMANDS = [
 ]
 
 
-@pytest.mark.parametrize("command", [*COMMANDS, "run --help", "plan --help", "leaderboard --help"])
+@pytest.mark.parametrize(
+    "command", [*COMMANDS, "run --help", "plan --help", "leaderboard --help", "data --help", "data check --help"]
+)
 def test_nothing_heavy_is_imported(command: str) -> None:
     code = (
         f"import sys; sys.argv = ['bob', *{command.split()!r}]\n"

@@ -9,6 +9,7 @@ import io
 import json
 import pickle
 import struct
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,6 +18,8 @@ import torchvision
 from PIL import Image
 
 from tasks.catalogue import open_dataset
+from tasks.datasets.catalogue import named_sets
+from tasks.datasets.partition import partition
 from tasks.datasets.torchvision_sets import KNOWN
 
 WRITERS = {}
@@ -143,9 +146,31 @@ def write_flowers(root, monkeypatch):
     known = {key: (name, md5(folder / name) if key != "image" else "") for key, (name, _) in library._file_dict.items()}
     monkeypatch.setattr(library, "_file_dict", known)
     return {
-        split: [(str(labels[number - 1] - 1), photos[number - 1]) for number in sets[key]]
+        split: [(library.classes[labels[number - 1] - 1], photos[number - 1]) for number in sets[key]]
         for split, key in (("train", "trnid"), ("val", "valid"), ("test", "tstid"))
     }
+
+
+@writes("StanfordCars")
+def write_cars(root, monkeypatch):
+    """Rows of a MATLAB struct: a box, a class from 1 and a file's name; the official order is not alphabetical."""
+    folder, truth = root / "stanford_cars", {}
+    names = ["AM General Hummer SUV 2000", "smart fortwo Convertible 2012", "Acura RL Sedan 2012"]
+    (folder / "devkit").mkdir(parents=True)
+    scipy.io.savemat(folder / "devkit" / "cars_meta.mat", {"class_names": np.array(names, dtype=object)})
+    files = {"train": folder / "devkit" / "cars_train_annos.mat", "test": folder / "cars_test_annos_withlabels.mat"}
+    for seed, (split, labels) in enumerate({"train": [3, 1, 2], "test": [2, 2]}.items()):
+        photos = [photo(folder / f"cars_{split}" / f"{i:05}.jpg", 10 * seed + i) for i in range(len(labels))]
+        write_cars_labels(files[split], labels)
+        truth[split] = [(names[label - 1], data) for label, data in zip(labels, photos, strict=True)]
+    return truth
+
+
+def write_cars_labels(path, labels):
+    rows = [(39, 116, 569, 375, label, f"{i:05}.jpg") for i, label in enumerate(labels)]
+    fields = ["bbox_x1", "bbox_y1", "bbox_x2", "bbox_y2", "class", "fname"]
+    annotations = np.array(rows, dtype=[(field, object) for field in fields])
+    scipy.io.savemat(path, {"annotations": annotations})
 
 
 @writes("FGVCAircraft")
@@ -245,6 +270,84 @@ def test_every_set_is_what_was_written(name, tmp_path, options, monkeypatch):
                 np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(ours.images.read(row)))), content)
     again = open_dataset(f"torchvision:{name}", options)
     assert again.manifest_sha256 == dataset.manifest_sha256
+
+
+NAMED = {
+    layout.partition(":")[2]: entry
+    for entry in named_sets().values()
+    for layout in entry.layouts
+    if layout.startswith("torchvision:")
+}
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_a_name_of_the_catalogue_is_the_same_set(name, tmp_path, options, monkeypatch):
+    entry = NAMED[name]
+    write(name, tmp_path, monkeypatch)
+    one, other = (open_dataset(each, options) for each in (entry.name, f"torchvision:{name}"))
+    assert one.manifest_sha256 == other.manifest_sha256
+    assert (one.name, one.licence, one.classes) == (entry.name, entry.licence, other.classes)
+    assert set(one.splits) == set(entry.images)
+    for split, count in entry.images.items():  # it is a small copy, and every record will say so
+        assert f"{split} has {len(one.splits[split])} images, officially {count:,}" in one.warnings
+
+
+@pytest.mark.parametrize("name", ["flowers-102", "fgvc-aircraft"])
+def test_official_val_chooses_and_official_test_tests(name, tmp_path, options, monkeypatch):
+    write(named_sets()[name].layouts[0].partition(":")[2], tmp_path, monkeypatch)
+    dataset = open_dataset(name, options)
+    parts = partition(dataset, seed=0)
+    assert not parts.seeded
+    for split in ("train", "val", "test"):
+        part = getattr(parts, split)
+        assert parts.notes[split] == "official"
+        assert [part.images.sha256[row] for row in part.rows] == list(dataset.splits[split].sha256)
+
+
+@pytest.mark.parametrize("folder", ["cifar-10", "CIFAR10", "torchvision", "cifar_10"])
+def test_a_folder_called_like_the_set_is_looked_in(folder, tmp_path, options, monkeypatch):
+    write("CIFAR10", tmp_path / folder, monkeypatch)
+    assert len(open_dataset("cifar-10", options).splits["train"]) == 15
+
+
+@pytest.mark.parametrize("labels", [[1, 0, 2], [1, 4, 2]])
+def test_labels_outside_the_classes(labels, tmp_path, options, monkeypatch):
+    write_cars(tmp_path, monkeypatch)
+    write_cars_labels(tmp_path / "stanford_cars" / "devkit" / "cars_train_annos.mat", labels)
+    with pytest.raises(ValueError, match=rf"train/0000001 has label {labels[1] - 1}, outside its 3 classes"):
+        open_dataset("stanford-cars", options)
+
+
+def test_a_missing_file_is_named_and_where_to_get_it(tmp_path, options, monkeypatch):
+    write_aircraft(tmp_path, monkeypatch)
+    (tmp_path / "fgvc-aircraft-2013b" / "data" / "images_variant_val.txt").unlink()
+    with pytest.raises(FileNotFoundError, match=r"images_variant_val\.txt.*https://www\.robots\.ox\.ac\.uk") as caught:
+        open_dataset("fgvc-aircraft", replace(options, download=False))
+    assert "\n" not in str(caught.value)
+
+
+def test_the_same_image_in_two_splits_is_reported(tmp_path, options, monkeypatch):
+    write_dtd(tmp_path, monkeypatch)
+    images = tmp_path / "dtd" / "dtd" / "images"
+    (images / "dotted" / "d_1.jpg").write_bytes((images / "woven" / "w_1.jpg").read_bytes())
+    assert any(
+        line.startswith("leak: 1 of 2 images of test are also in train")
+        for line in open_dataset("dtd", options).warnings
+    )
+
+
+def test_cars_are_not_to_be_had_from_torchvision(options):
+    with pytest.raises(FileNotFoundError, match=r"torchvision cannot download it; put devkit/.* below .*torchvision"):
+        open_dataset("torchvision:StanfordCars", options)
+
+
+def test_nothing_is_downloaded_where_that_was_said(options, monkeypatch):
+    def fail(*arguments, **keywords):
+        raise AssertionError("downloads")
+
+    monkeypatch.setattr(torchvision.datasets.cifar, "download_and_extract_archive", fail)
+    with pytest.raises(FileNotFoundError, match="have it fetched: bob data check 'cifar-10' --download"):
+        open_dataset("cifar-10", replace(options, download=False))
 
 
 @pytest.mark.parametrize("name", ["CIFAR10", "CIFAR100"])

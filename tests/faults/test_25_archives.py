@@ -1,6 +1,8 @@
 """Case 25: archives that point outside, link, lie about sizes or inflate are refused, and nothing is written."""
 
+import io
 import stat
+import tarfile
 import zipfile
 
 import pytest
@@ -9,6 +11,7 @@ from backbones.places import Places
 from tasks.catalogue import open_dataset
 from tasks.datasets import zip_source
 from tasks.datasets.base import OpenOptions
+from tasks.datasets.tar_source import TarFiles
 from tasks.datasets.zip_source import ZipFiles
 
 
@@ -84,3 +87,70 @@ def test_every_flipped_byte_of_a_member_and_every_cut_is_found(tmp_path):
         path.write_bytes(whole[:length])
         with pytest.raises(ValueError, match="not a readable zip"):
             ZipFiles(path)
+
+
+def pack_tar(path, name, data=b"x", mode="w", **changes):
+    with tarfile.open(path, mode) as archive:
+        entry = tarfile.TarInfo(name)
+        entry.size = len(data)
+        for key, value in changes.items():
+            setattr(entry, key, value)
+        archive.addfile(entry, io.BytesIO(data))
+    return path
+
+
+@pytest.mark.parametrize("where", ["outer", "inner"])
+@pytest.mark.parametrize(
+    "name", ["../evil.JPEG", "/tmp/evil.JPEG", "a/../../evil.JPEG", "..\\evil.JPEG", "C:/evil.JPEG"]
+)
+def test_tar_members_outside_are_refused_and_nothing_is_written(name, where, tmp_path):
+    root = tmp_path / "data" / "imagenet"
+    root.mkdir(parents=True)
+    evil = pack_tar(tmp_path / "evil.tar", name)
+    pack_tar(root / "ILSVRC2012_img_train.tar", *([name] if where == "outer" else ["n01440764.tar", evil.read_bytes()]))
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(ValueError, match="points outside the archive"):
+        open_dataset("imagenet-1k", OpenOptions(Places((tmp_path / "data",)), tmp_path / "cache", download=False))
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.FIFOTYPE])
+def test_tar_links_and_devices_are_refused(kind, tmp_path):
+    path = pack_tar(tmp_path / "a.tar", "cat/a.png", b"", type=kind, linkname="/etc/passwd")
+    with pytest.raises(ValueError, match="is a link, a device or sparse"):
+        TarFiles(path)
+
+
+def test_a_tar_that_is_cut_off_is_refused_wherever_it_ends(tmp_path):
+    path = pack_tar(
+        tmp_path / "a.tar", "n01440764.tar", pack_tar(tmp_path / "b.tar", "a.JPEG", bytes(700)).read_bytes()
+    )
+    whole = path.read_bytes()
+    assert TarFiles(path).read("n01440764/a.JPEG") == bytes(700)
+    needed = 512 + 512 + 1024  # two headers, and the image in blocks of 512; the empty blocks at the end may go
+    for length in range(1, needed, 97):
+        path.write_bytes(whole[:length])
+        with pytest.raises(ValueError, match="cannot be read in place as a tar archive"):
+            TarFiles(path)
+
+
+def test_an_inner_tar_ends_where_it_says(tmp_path):
+    """One that claims more than its own bytes would read its neighbour's."""
+    lie = bytearray(pack_tar(tmp_path / "b.tar", "a.JPEG", bytes(700)).read_bytes()[:1536])
+    outer = pack_tar(tmp_path / "a.tar", "n01440764.tar", bytes(lie[:1024]))
+    pack_tar(outer, "n01443537.tar", bytes(lie), mode="a")
+    with pytest.raises(ValueError, match="lies beyond the end of its archive"):
+        TarFiles(outer)
+
+
+def test_a_packed_or_foreign_file_and_a_name_twice_are_refused(tmp_path):
+    twice = pack_tar(pack_tar(tmp_path / "twice.tar", "a.JPEG"), "a.JPEG", mode="a")
+    packed = pack_tar(tmp_path / "packed.tar", "a.JPEG", mode="w:gz")
+    (tmp_path / "text.tar").write_text("no archive" * 100)
+    for path, message in (
+        (twice, "there twice"),
+        (packed, "cannot be read in place"),
+        (tmp_path / "text.tar", "cannot"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            TarFiles(path)

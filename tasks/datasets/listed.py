@@ -1,0 +1,40 @@
+"""Lists that come with a set: found beside its images or said to be missing, and never pointing outside the set."""
+
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+
+from tasks.datasets.sources import printable
+
+
+def find_list(names: Sequence[str], folders: Sequence[Path], get_it: str) -> Path:
+    """The first of the files that exists in the first folder that has one.
+
+    Raises ``FileNotFoundError`` naming the file, the folders and where to get it.
+    """
+    for folder in folders:
+        for name in names:
+            if (folder / name).is_file():
+                return folder / name
+    looked = ", ".join(str(folder.absolute()) for folder in dict.fromkeys(folders))
+    raise FileNotFoundError(f"no file {' or '.join(names)} in {looked}; get it from {get_it}")
+
+
+def read_lines(path: Path) -> list[str]:
+    """The lines of a text file, stripped, without empty ones. Raises ``ValueError`` for what is no UTF-8 text."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not UTF-8 text: {error}") from error
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+def inside(name: str, path: Path) -> str:
+    """The name, which the list at ``path`` gives, if it stays in the set's folder; else raises ``ValueError``.
+
+    >>> inside("a/abbey/sun_1.jpg", Path("Training_01.txt"))
+    'a/abbey/sun_1.jpg'
+    """
+    parts = PurePosixPath(name.replace("\\", "/"))
+    if parts.is_absolute() or ".." in parts.parts:
+        raise ValueError(f"{path} names {printable(name)!r}, which is outside the set's folder; it is not read")
+    return name
