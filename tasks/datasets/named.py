@@ -9,6 +9,7 @@ from backbones.plugins import unknown
 from tasks.catalogue import open_dataset
 from tasks.datasets.base import Dataset, OpenOptions
 from tasks.datasets.catalogue import NamedSet, named_sets
+from tasks.datasets.targets import ONE_CLASS
 
 
 def read(reference: str, options: OpenOptions) -> Dataset:
@@ -33,7 +34,9 @@ def differences(entry: NamedSet, dataset: Dataset) -> list[str]:
         for split in {**entry.images, **found}
         if found.get(split, 0) != entry.images.get(split, 0)
     ]
-    present = len(np.unique(np.concatenate([images.labels for images in dataset.splits.values()])))
+    present = len(dataset.classes)
+    if dataset.target in ONE_CLASS:
+        present = len(np.unique(np.concatenate([images.labels for images in dataset.splits.values()])))
     if present != entry.classes:
         lines.append(f"{present:,} classes have images, officially {entry.classes:,}")
     return lines
