@@ -103,7 +103,7 @@ class Training:
 
     def _largest(self) -> int:
         """Items of the largest micro-batch."""
-        return max(part.stop - part.start for part in split(self.recipe.global_batch, self._parts()))
+        return max(int(part.stop - part.start) for part in split(self.recipe.global_batch, self._parts()))
 
     def _advance(self, batches: Iterator[list[Any]]) -> None:
         begun = time.perf_counter()

@@ -1,4 +1,4 @@
-"""chexpert:PATH[#14][?uncertain=study|ones|zeros|unknown] - CheXpert-v1.0-small: frontal X-rays, 5 or 14 findings."""
+"""chexpert:PATH[#14] - CheXpert-v1.0-small: frontal X-rays, 5 or 14 findings."""
 
 import re
 from collections.abc import Iterator
