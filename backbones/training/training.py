@@ -103,7 +103,8 @@ class Training:
 
     def _largest(self) -> int:
         """Items of the largest micro-batch."""
-        return max(part.stop - part.start for part in split(self.recipe.global_batch, self._parts()))
+        parts = split(self.recipe.global_batch, self._parts())
+        return max(len(range(part.start, part.stop)) for part in parts)
 
     def _advance(self, batches: Iterator[list[Any]]) -> None:
         begun = time.perf_counter()
