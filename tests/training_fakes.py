@@ -87,8 +87,9 @@ def tiny_vit(drop_path: float = 0.0, seed: int = 0) -> Classifier:
     model = timm.create_model("test_vit", num_classes=CLASSES, img_size=32, drop_path_rate=drop_path)
     nn.init.normal_(model.head.weight, std=0.05)
     blocks = [(f"block{index}", [block]) for index, block in enumerate(model.blocks)]
+    blocks[-1][1].append(model.norm)
     stem = [model.cls_token, model.pos_embed, model.patch_embed]
-    return Classifier(model, [("stem", stem), *blocks, ("head", [model.norm, model.head])])
+    return Classifier(model, [("stem", stem), *blocks, ("head", [model.head])])
 
 
 def tiny_convolutions(seed: int = 0) -> Classifier:

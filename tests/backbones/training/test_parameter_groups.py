@@ -61,5 +61,5 @@ def test_layers_that_do_not_fit_the_module() -> None:
         parameter_groups(trainee, Recipe())
     stranger = nn.Parameter(torch.zeros(2, 2))
     trainee.layers = lambda: [("strange", [stranger])]  # type: ignore[method-assign]
-    with pytest.raises(ValueError, match="layer 'strange' of Classifier has a parameter that is not its own"):
+    with pytest.raises(ValueError, match="layer 'strange' of Classifier has a parameter that is not the module's"):
         parameter_groups(trainee, Recipe())
