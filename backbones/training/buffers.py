@@ -10,6 +10,7 @@ class KeptBuffers:
     def __init__(self, module: nn.Module) -> None:
         self._module = module
         self._kept: list[Tensor] = []
+        self._moved = False
 
     def keep(self) -> None:
         """Remember them as they are now."""
@@ -18,10 +19,15 @@ class KeptBuffers:
             _copy(self._kept, now)
         else:
             self._kept = [buffer.detach().clone() for buffer in now]
+        self._moved = True
+
+    def accept(self) -> None:
+        """The step is whole: they stay as they are."""
+        self._moved = False
 
     def restore(self) -> None:
-        """Put them back as they were remembered, if ever."""
-        if self._kept:
+        """Put them back as they were remembered, unless what happened since was accepted."""
+        if self._moved:
             _copy(list(self._module.buffers()), self._kept)
 
 

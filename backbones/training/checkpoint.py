@@ -107,10 +107,10 @@ def _read(folder: Path) -> Checkpoint:
         said = body.pop("sha256")
     except (ValueError, KeyError, AttributeError) as error:
         raise DamagedError(f"{FACTS} cannot be read: {error}") from None
-    if body.get("format") != FORMAT:
-        raise ValueError(f"checkpoint {folder} has format {body.get('format')}, this version reads {FORMAT}; remove it")
     if said != _body_digest(body):
         raise DamagedError(f"{FACTS} was changed after it was written")
+    if body["format"] != FORMAT:
+        raise ValueError(f"checkpoint {folder} has format {body['format']}, this version reads {FORMAT}; remove it")
     tensors = {}
     for name, digest in body["files"].items():
         if _digest(folder / name) != digest:

@@ -37,7 +37,7 @@ def launch(job: Job) -> Fitted:
             break
         except OutOfMemory as error:
             half = error.device_batch // 2
-            if half < 2:
+            if half < 2 or half >= (job.execution.device_batch or error.device_batch):
                 raise
             notes.append({"from": error.device_batch, "to": half, "reason": error.reason})
             job = dataclasses.replace(job, execution=dataclasses.replace(job.execution, device_batch=half))

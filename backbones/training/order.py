@@ -44,7 +44,10 @@ def split(global_batch: int, parts: int) -> list[slice]:
 
 
 def accumulation_of(global_batch: int, devices: int, device_batch: int | None) -> int:
-    """Micro-batches a device has in a step, so that none has more than ``device_batch`` items (or a pair)."""
+    """Micro-batches a device has in a step, so that none has more than ``device_batch`` items (or a pair).
+
+    All devices have as many, and each has a pair at least: that can leave no more than one pair too many in some.
+    """
     pairs = -(-global_batch // 2)
     most = pairs if device_batch is None else max(1, device_batch // 2)
     accumulation = -(-pairs // (devices * most))

@@ -95,6 +95,7 @@ class Stepper:
         self.optimiser.zero_grad()
         if self.average is not None:
             self.average.update_parameters(self.trainee)
+        self._buffers.accept()
         self.torn = False
 
     def undo(self) -> None:

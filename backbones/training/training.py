@@ -103,7 +103,8 @@ class Training:
 
     def _largest(self) -> int:
         """Items of the largest micro-batch."""
-        return max(int(part.stop - part.start) for part in split(self.recipe.global_batch, self._parts()))
+        parts = split(self.recipe.global_batch, self._parts())
+        return max(len(range(part.start, part.stop)) for part in parts)
 
     def _advance(self, batches: Iterator[list[Any]]) -> None:
         begun = time.perf_counter()
@@ -117,7 +118,9 @@ class Training:
             self._seconds += time.perf_counter() - begun
             self._images += self.recipe.global_batch
         if self.job.execution.report is not None and self.fabric.is_global_zero:
-            self.job.execution.report("step", self.step, self.total)
+            seen = self.history.steps
+            detail = f"loss {seen[-1]['loss']:.3g}" if seen else ""
+            self.job.execution.report("step", self.step, self.total, detail)
         if stop or (save if self.group else self._save_is_due()):
             self._save()
         if stop:

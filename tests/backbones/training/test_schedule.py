@@ -1,0 +1,70 @@
+"""The learning rate of a step, against timm's schedulers."""
+
+import pytest
+import torch
+from timm.scheduler.cosine_lr import CosineLRScheduler
+
+from backbones.training.recipe import Recipe
+from backbones.training.schedule import learning_rate, set_learning_rate
+
+STEPS = 7
+RECIPE = {
+    "epochs": 10,
+    "learning_rate": 2e-3,
+    "warmup_learning_rate": 1e-4,
+    "minimum_learning_rate": 1e-6,
+}
+
+
+@pytest.mark.parametrize("warmup", [0, 3])
+def test_by_step_as_timm_with_a_prefix(warmup: int) -> None:
+    recipe = Recipe(**RECIPE, warmup_epochs=warmup)  # type: ignore[arg-type]
+    timms = _timm(10 * STEPS - warmup * STEPS, warmup * STEPS, warmup_prefix=True)
+    for step in range(10 * STEPS):
+        assert learning_rate(recipe, step, STEPS) == pytest.approx(timms._get_lr(step)[0], rel=1e-12)
+
+
+@pytest.mark.parametrize("warmup", [0, 3])
+def test_by_epoch_as_timm_by_default(warmup: int) -> None:
+    recipe = Recipe(**RECIPE, warmup_epochs=warmup, schedule="cosine_by_epoch")  # type: ignore[arg-type]
+    timms = _timm(10, warmup, warmup_prefix=False)
+    for step in range(10 * STEPS):
+        assert learning_rate(recipe, step, STEPS) == pytest.approx(timms._get_lr(step // STEPS)[0], rel=1e-12)
+
+
+def test_its_ends() -> None:
+    recipe = Recipe(**RECIPE, warmup_epochs=0.5)  # type: ignore[arg-type]
+    assert learning_rate(recipe, 0, 100) == 1e-4
+    assert learning_rate(recipe, 50, 100) == 2e-3
+    assert learning_rate(recipe, 999, 100) == pytest.approx(1e-6, rel=0.01)
+
+
+def test_each_group_has_its_share() -> None:
+    optimiser = torch.optim.SGD([{"params": [torch.zeros(1)], "lr_scale": scale} for scale in (0.25, 1.0)])
+    set_learning_rate(optimiser, 0.4)
+    assert [group["lr"] for group in optimiser.param_groups] == [0.1, 0.4]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"epochs": 3, "warmup_epochs": 4}, "warmup_epochs .4. is above epochs .3."),
+        ({"learning_rate": 1e-7}, "minimum_learning_rate .1e-06. is above learning_rate .1e-07."),
+        ({"learnig_rate": 1e-3}, "learnig_rate"),
+        ({"optimiser": "adam"}, "'adamw', 'sgd', 'lars' or 'muon'"),
+    ],
+)
+def test_recipes_that_make_no_sense(wrong: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Recipe(**wrong)  # type: ignore[arg-type]
+
+
+def _timm(length: int, warmup: int, warmup_prefix: bool) -> CosineLRScheduler:
+    return CosineLRScheduler(
+        torch.optim.SGD([torch.zeros(1)], lr=2e-3),
+        t_initial=length,
+        lr_min=1e-6,
+        warmup_t=warmup,
+        warmup_lr_init=1e-4,
+        warmup_prefix=warmup_prefix,
+    )
