@@ -41,7 +41,7 @@ class AttentiveProbe(DescentSettings, Task):
     headline: ClassVar[str] = "top1"
     roles: ClassVar[Mapping[str, Literal["one", "many"]]] = {"dataset": "one"}
 
-    learning_rates: tuple[Rate, ...] = Field(default=(1e-4, 3e-4, 1e-3, 3e-3), min_length=1)
+    learning_rates: tuple[Rate, ...] = Field(default=(1e-4, 3e-4, 1e-3, 3e-3, 1e-2), min_length=1)
     weight_decays: tuple[Decay, ...] = Field(default=(0.01,), min_length=1)
     warmup_epochs: float = Field(default=1.0, ge=0)
     attention_heads: int = Field(default=12, ge=1)

@@ -45,7 +45,7 @@ class DescentSettings:
     def factor(self, epoch: float) -> float:
         """Of the learning rate, after that many epochs.
 
-        >>> DescentSettings(epochs=10, warmup_epochs=2).factor(1), DescentSettings().factor(5)
+        >>> DescentSettings(epochs=10, warmup_epochs=2).factor(1.0), DescentSettings().factor(5.0)
         (0.5, 0.5)
         """
         if epoch < self.warmup_epochs:

@@ -16,7 +16,7 @@ from backbones.training.execution import Execution
 from tasks.base import Data, Extract, Note, Outputs, Score, Task, Tools
 from tasks.classification.choosing import Scorer
 from tasks.classification.descent import Decay, DescentSettings, Rate
-from tasks.classification.heads import Heads
+from tasks.classification.heads import Heads, at_once
 from tasks.classification.parts import learning_refusal, partition_notes
 from tasks.classification.probe import Scaling, z_scores
 from tasks.classification.streamed import Grid, Known, answers, best_on_val, known
@@ -106,16 +106,24 @@ def train_heads(
     scale = scaling(settings.scaling, learnt.rows).to(device)
     start = torch.empty(classes, learnt.rows.dim)
     nn.init.trunc_normal_(start, std=INITIAL_STD, generator=torch.Generator().manual_seed(seed))
-    rates = [rate * settings.batch / REFERENCE_BATCH for rate, _ in grid]
-    heads = Heads(start.to(device), rates, [decay for _, decay in grid], settings.optimiser, settings.momentum)
+    start, together = start.to(device), at_once(classes, learnt.rows.dim, device)
+    groups = [_heads(settings, start, grid[first : first + together]) for first in range(0, len(grid), together)]
     for factor, (features, labels) in learnt.lessons(settings, seed, execution.report):
-        heads.step(scale(torch.from_numpy(features).to(device)), torch.from_numpy(labels).to(device), factor)
+        scaled, truth = scale(torch.from_numpy(features).to(device)), torch.from_numpy(labels).to(device)
+        for heads in groups:
+            heads.step(scaled, truth, factor)
     scale.eval()
 
     def scores(features: Float32[np.ndarray, "b dim"]) -> Float32[np.ndarray, "b heads classes"]:
-        return heads.logits(scale(torch.from_numpy(features).to(device))).numpy(force=True)
+        scaled = scale(torch.from_numpy(features).to(device))
+        return torch.cat([heads.logits(scaled) for heads in groups], dim=1).numpy(force=True)
 
     return scores
+
+
+def _heads(settings: StreamedProbe, start: Tensor, grid: Grid) -> Heads:
+    rates = [rate * settings.batch / REFERENCE_BATCH for rate, _ in grid]
+    return Heads(start, rates, [decay for _, decay in grid], settings.optimiser, settings.momentum)
 
 
 def scaling(kind: Literal["z_score", "batch_norm", "none"], rows: Rows) -> nn.Module:

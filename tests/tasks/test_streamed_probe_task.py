@@ -60,6 +60,16 @@ def test_a_head_is_what_torch_makes_of_it(blobs: Any) -> None:
     assert np.abs(scorer(blobs(50, 7, 2)[0])[:, 0] - expected).max() > 0.1
 
 
+def test_heads_stepped_in_groups_are_the_same_heads(blobs: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    features, labels = blobs(200, 7, 1)
+    task, execution = StreamedProbe(batch=32, epochs=4, optimiser="lars"), Execution(device="cpu")
+    whole = train_heads(task, 7, 3, execution, known(features, labels), task.grid())(features)
+    monkeypatch.setattr("tasks.classification.heads.CACHED", 3 * 7 * 16)  # three at a time, the last one alone
+    parted = train_heads(task, 7, 3, execution, known(features, labels), task.grid())(features)
+    assert whole.shape == (200, 28, 7)
+    np.testing.assert_allclose(parted, whole, rtol=1e-3, atol=1e-4)
+
+
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("optimiser", ["sgd", "lars"])
 def test_it_learns_what_the_exact_probe_learns(optimiser: Any, seed: int, world: Any, blobs: Any) -> None:
