@@ -13,7 +13,11 @@ from torch.nn.utils import fuse_conv_bn_weights
 from backbones.base import Backbone, Classifier, Readable, freeze
 
 Layer = str
-"""What is taken of a backbone: ``pooled`` (``embed``), ``logits`` (``classify``), or one of its readouts by name."""
+"""What is taken of a backbone: ``pooled`` (``embed``), ``logits`` (``classify``), ``dense``, or a readout by name.
+
+``dense`` is the deepest of its feature maps (that of the largest stride), flattened: channel by channel of the first
+cell, then of the next in its row. :func:`dense_shape` says how to cut it.
+"""
 Call = Callable[[Tensor], Tensor]
 
 SAME_OUTPUT = 1e-4
@@ -48,12 +52,35 @@ def call_of(backbone: Backbone, layer: Layer) -> Call:
                 f"{backbone.card.name} has no classifier head of its own, so there are no logits to extract"
             )
         return backbone.classify
+    if layer == "dense":
+        return partial(_dense, backbone)
     readouts = backbone.readouts if isinstance(backbone, Readable) else ()
     if layer not in readouts or not isinstance(backbone, Readable):
         raise ValueError(
             f"{backbone.card.name} has no readout {layer!r}; there are: {', '.join(('pooled', *readouts))}"
         )
     return partial(backbone.read, readout=layer)
+
+
+def _dense(backbone: Backbone, images: Tensor) -> Tensor:
+    return _deepest(backbone, images).flatten(2).transpose(1, 2).flatten(1)
+
+
+def _deepest(backbone: Backbone, images: Tensor) -> Tensor:
+    maps = backbone.feature_maps(images)
+    return maps[max(maps)]
+
+
+def dense_shape(backbone: Backbone) -> tuple[int, int]:
+    """(cells, channels) of the ``dense`` layer, found out with one blank image.
+
+    Raises ``NotImplementedError`` naming the backbone where it has no maps.
+    """
+    freeze(backbone)
+    device = next((parameter.device for parameter in backbone.parameters()), torch.device("cpu"))
+    with torch.inference_mode():
+        deepest = _deepest(backbone, torch.zeros(1, 3, *backbone.preprocess.size, device=device))
+    return deepest.shape[2] * deepest.shape[3], deepest.shape[1]
 
 
 def arrange(backbone: Backbone, layer: Layer, sample: Float[Tensor, "batch 3 height width"]) -> Frozen:

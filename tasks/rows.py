@@ -16,7 +16,7 @@ BLOCK = 2**22
 class Rows:
     """Some rows of one matrix or, after :meth:`joined`, of several of the same dim, counted through."""
 
-    pieces: tuple[tuple[NDArray[Any], Int64[np.ndarray, " rows"]], ...]
+    pieces: tuple[tuple[NDArray[Any], NDArray[np.int64]], ...]
 
     def __post_init__(self) -> None:
         if len(dims := {matrix.shape[1] for matrix, _ in self.pieces}) != 1:
