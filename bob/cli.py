@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -249,9 +250,11 @@ def _everything(store: "Store") -> "list[Record]":
 def _board(records: "Sequence[Record]", store: Path, include_cost: bool = True) -> "Board":
     from results.board import board
     from results.certificates import certified
+    from results.items import headline_items
+    from results.store import Store
 
     versions = {name: TASKS.load(name).protocol_version for name in TASKS.found}
-    return board(records, versions, include_cost, certified(store))
+    return board(records, versions, include_cost, certified(store), partial(headline_items, Store(store)))
 
 
 def _show_board(records: "Sequence[Record]", store: Path, page: Path) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from results.certificates import subject
-from results.gates import quarantined
+from results.gates import ItemsOf, quarantined
 from results.record import BackboneFacts, Record
 from results.statistics import ranks, z_scores
 
@@ -78,12 +78,14 @@ def board(
     protocol_versions: Mapping[str, int] | None = None,
     include_cost: bool = True,
     certificates: Collection[str] = (),
+    items_of: ItemsOf = lambda record: None,
 ) -> Board:
     """Put records, done and failed, on one board. Of several answers to one question the newest counts.
 
     A record whose task now has another protocol version is stale: shown as such, in no average. ``include_cost=False``
     leaves measured times out, so that the same results give the same board. ``certificates`` holds the subjects
-    that have one (:func:`results.certificates.certified`).
+    that have one (:func:`results.certificates.certified`). ``items_of`` gives what a record's test items gave to its
+    headline (:func:`results.items.headline_items`), by which gates compare a backbone with its floors.
     """
     current, superseded = _newest(records)
     outdated = _outdated(current)
@@ -92,7 +94,7 @@ def board(
         r.key for r in current if versions.get(r.cell.task, r.identity.protocol_version) != r.identity.protocol_version
     }
     stale |= outdated.keys()
-    suspects = quarantined([record for record in current if record.key not in stale])
+    suspects = quarantined([record for record in current if record.key not in stale], items_of)
     settings = sorted({record.cell.setting() for record in current})
     backbones = sorted({record.cell.backbone for record in current})
     grid: dict[tuple[str, str], list[Record]] = {(name, setting): [] for name in backbones for setting in settings}

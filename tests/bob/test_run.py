@@ -4,7 +4,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from bob.cli import spread
+from results.items import headline_items
+from results.store import Store
 
 
 def test_record_says_what_reproduces_it(bob: Any, tiny_plan: Path) -> None:
@@ -24,6 +28,21 @@ def test_record_says_what_reproduces_it(bob: Any, tiny_plan: Path) -> None:
         )
     assert "9 done" in bob("plan", str(tiny_plan))[1]
     assert "9 found done" in bob("run", str(tiny_plan))[1]
+
+
+def test_items_of_every_headline_can_be_held_against_another_backbones(bob: Any, tiny_plan: Path) -> None:
+    """The gates compare item by item what these tasks keep: all of it, and in one order of names."""
+    bob("run", str(tiny_plan))
+    store = Store(bob.folder / "outputs/store")
+    names: dict[str, list[Any]] = {}
+    for record in store.records():
+        found, row = headline_items(store, record), record.headline_row()
+        assert found is not None
+        assert row is not None
+        assert row.value == pytest.approx(found.values.mean())
+        names.setdefault(record.cell.setting(), []).append(found.names)
+    assert len(names) == 3
+    assert all(each.equals(several[0]) and len(several) == 3 for several in names.values() for each in several)
 
 
 def test_one_failing_cell_never_stops_the_others(bob: Any, tiny_plan: Path) -> None:
