@@ -221,10 +221,11 @@ def _resolve(asked: Asked, options: RunOptions) -> "tuple[list[Cell], Roster]":
         opening = _open_options(options)
         if asked.plan is not None:
             opening = replace(opening, places=opening.places.beside(asked.plan))
-        roster, plan = Roster(opening.places), read_plan(asked)
+        mistakes: list[str] = []
+        roster, plan = Roster(opening.places), read_plan(asked, mistakes)
         for line in left_out(plan.backbones):
             typer.echo(line, err=True)
-        return resolve(plan, roster, opening, options.precision.value), roster
+        return resolve(plan, roster, opening, options.precision.value, mistakes), roster
 
 
 def _extractor(options: RunOptions, progress: "Progress") -> "Extractor":
