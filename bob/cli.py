@@ -151,7 +151,7 @@ def list_command(
 def show_command(
     options: RunOptions, name: Annotated[str, typer.Argument(help="A backbone, task or dataset.")]
 ) -> None:
-    """All that is known of one backbone, task or dataset."""
+    """All that is known of one backbone, task or dataset; of a reader or source alone, how references are written."""
     from bob.show import describe
 
     with _mistakes_as_lines():

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from results.certificates import subject
+from results.divisions import divisions
 from results.gates import ItemsOf, quarantined
 from results.record import BackboneFacts, Record
 from results.statistics import ranks, z_scores
@@ -62,12 +63,13 @@ class Board:
     """Rows in order: complete ones by mean rank, then those with missing cells, since theirs are not comparable.
 
     z-scores and ranks are over all rows, baselines among them: they are part of the field, and with few candidates
-    there would be no spread to measure by. ``remarks`` tell what was left out and why;
-    ``versions`` are those of BoB that computed what is shown.
+    there would be no spread to measure by. ``divisions`` tell which images of each data set were learnt from, chosen
+    by and tested on; ``remarks`` what was left out and why; ``versions`` are those of BoB that computed what is shown.
     """
 
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
+    divisions: tuple[str, ...]
     remarks: tuple[str, ...]
     include_cost: bool
     versions: tuple[str, ...]
@@ -119,7 +121,12 @@ def board(
     rows.sort(key=lambda row: (row.missing > 0, row.missing == len(columns), row.rank or 0.0, row.backbone))
     made_by = tuple(sorted({f"BoB {r.provenance.bob_version} ({r.provenance.commit[:12]})" for r in current}))
     return Board(
-        columns, tuple(rows), tuple(_remarks(current, superseded, stale, outdated, suspects)), include_cost, made_by
+        columns=columns,
+        rows=tuple(rows),
+        divisions=tuple(divisions([record for record in current if record.key not in stale])),
+        remarks=tuple(_remarks(current, superseded, stale, outdated, suspects)),
+        include_cost=include_cost,
+        versions=made_by,
     )
 
 

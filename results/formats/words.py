@@ -12,6 +12,8 @@ LEGEND = (
     "°: without a certificate (`bob certify NAME`): nobody has held this backbone's adapter against its library."
 )
 
+DIVIDED = "How the data was divided"
+
 
 def number(value: float, column: Column) -> str:
     """Fractions in percent with one decimal, anything else as it is."""

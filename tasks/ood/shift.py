@@ -15,7 +15,7 @@ from tasks.classification.parts import is_seeded, learning_refusal, partition_no
 from tasks.classification.probe import Probe
 from tasks.classification.report import report
 from tasks.datasets.base import Dataset
-from tasks.datasets.partition import Part, evaluation_part, partition
+from tasks.datasets.partition import Part, evaluated_on, evaluation_part, partition
 from tasks.features import features_of
 from tasks.readouts import ChosenReading
 
@@ -120,6 +120,7 @@ def _tested(
     part = evaluation_part(test)
     logits, labels, names = _masked(probe.logits(features_of(backbone, part, extract)), part, test, train, shared)
     classes = [train.classes[label] for label in shared]
+    yield Note(f"test_part:{test.name}", evaluated_on(part))
     if len(classes) < len(train.classes):
         yield Note(f"classes:{test.name}", classes)
     if len(labels) < len(part):
