@@ -45,6 +45,8 @@ class Column:
 class Row:
     """A backbone. ``z`` and ``rank`` are means over the columns it has; ``missing`` counts those it has not.
 
+    A baseline has no rank.
+
     ``certified``: what all of its numbers come from holds a certificate.
     """
 
@@ -62,8 +64,10 @@ class Row:
 class Board:
     """Rows in order: complete ones by mean rank, then those with missing cells, since theirs are not comparable.
 
-    z-scores and ranks are over all rows, baselines among them: they are part of the field, and with few candidates
-    there would be no spread to measure by. ``divisions`` tell which images of each data set were learnt from, chosen
+    Ranks are among candidates only: a board with more random twins on it would else be another contest. Baselines come
+    last, by z. z-scores are over all rows, baselines among them: they are part of the field, and with few candidates
+    there would be no spread to measure by; so z says how far above the floors a backbone is, and moves with their
+    number. ``divisions`` tell which images of each data set were learnt from, chosen
     by and tested on; ``remarks`` what was left out and why; ``versions`` are those of BoB that computed what is shown.
     """
 
@@ -104,10 +108,12 @@ def board(
         grid[record.cell.backbone, record.cell.setting()].append(record)
     columns = tuple(_column(setting, [r for b in backbones for r in grid[b, setting]]) for setting in settings)
     entries = {place: _entry(cell, stale, suspects) for place, cell in grid.items()}
-    z, rank = _aggregate(backbones, columns, entries)
+    facts = {name: _facts([r for r in current if r.cell.backbone == name]) for name in backbones}
+    z, rank = _aggregate(facts, columns, entries)
     rows = [
         _row(
             name,
+            facts[name],
             columns,
             entries,
             z[i],
@@ -118,7 +124,7 @@ def board(
         )
         for i, name in enumerate(backbones)
     ]
-    rows.sort(key=lambda row: (row.missing > 0, row.missing == len(columns), row.rank or 0.0, row.backbone))
+    rows.sort(key=_place)
     made_by = tuple(sorted({f"BoB {r.provenance.bob_version} ({r.provenance.commit[:12]})" for r in current}))
     return Board(
         columns=columns,
@@ -200,22 +206,34 @@ def _entry(records: Sequence[Record], stale: set[str], suspects: Mapping[str, st
     )
 
 
+def _facts(records: Sequence[Record]) -> BackboneFacts:
+    """The newest record's."""
+    return max(records, key=lambda record: record.provenance.created).backbone
+
+
+def _place(row: Row) -> tuple[bool, bool, bool, float, str]:
+    order = row.rank if row.rank is not None else -(row.z or 0.0)
+    return row.facts.baseline, row.missing > 0, row.missing == len(row.entries), order, row.backbone
+
+
 def _aggregate(
-    backbones: Sequence[str], columns: Sequence[Column], entries: Mapping[tuple[str, str], Entry]
+    facts: Mapping[str, BackboneFacts], columns: Sequence[Column], entries: Mapping[tuple[str, str], Entry]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """z-scores and ranks, (backbones, columns), missing as NaN, higher always better."""
-    z = np.full((len(backbones), len(columns)), np.nan)
+    """z-scores and ranks, (backbones, columns), missing as NaN, higher always better; ranks of candidates alone."""
+    candidate = np.array([not each.baseline for each in facts.values()])
+    z = np.full((len(facts), len(columns)), np.nan)
     rank = z.copy()
     for j, column in enumerate(columns):
-        found = [entries[name, column.setting] for name in backbones]
+        found = [entries[name, column.setting] for name in facts]
         values = [each.value if each.status == "done" and each.value is not None else np.nan for each in found]
         signed = np.array(values) * (column.higher_is_better * 2 - 1)
-        z[:, j], rank[:, j] = z_scores(signed), ranks(signed)
+        z[:, j], rank[:, j] = z_scores(signed), ranks(np.where(candidate, signed, np.nan))
     return z, rank
 
 
 def _row(
     name: str,
+    facts: BackboneFacts,
     columns: Sequence[Column],
     entries: Mapping[tuple[str, str], Entry],
     z: NDArray[np.float64],
@@ -224,14 +242,14 @@ def _row(
     include_cost: bool,
     certificates: Collection[str],
 ) -> Row:
-    present = np.isfinite(z)
+    present, ranked = np.isfinite(z), np.isfinite(rank)
     speeds = [record.cost.images_per_second for record in records if record.cost and record.cost.images_per_second]
     return Row(
         backbone=name,
-        facts=max(records, key=lambda record: record.provenance.created).backbone,
+        facts=facts,
         entries=tuple(entries[name, column.setting] for column in columns),
         z=float(z[present].mean()) if present.any() else None,
-        rank=float(rank[present].mean()) if present.any() else None,
+        rank=float(rank[ranked].mean()) if ranked.any() else None,
         missing=int((~present).sum()),
         images_per_second=float(np.median(speeds)) if speeds and include_cost else None,
         certified=all(subject(r.identity.weights_sha256, r.identity.preprocess) in certificates for r in records),
