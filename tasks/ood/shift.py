@@ -77,7 +77,7 @@ class Shift(ChosenReading, ProbeSettings, Task):
         yield from notes
         home = probe.logits(features_of(backbone, parts.test, extract))
         yield from report(home, parts.test.labels, parts.test.names, HOME)
-        abroad = []
+        abroad, items = [], list[str]()
         for test in data["test"]:
             shared = [label for label, name in enumerate(train.classes) if name in test.classes]
             at_home = _top1(report(*_masked(home, parts.test, train, train, shared), HOME))
@@ -85,7 +85,9 @@ class Shift(ChosenReading, ProbeSettings, Task):
             yield from answers
             yield from _compared(_top1(answers), at_home, test.name)
             abroad.append(_correct(answers))
+            items += [f"{test.name}/{item}" for item in _names(answers)]
         yield _mean_over_sets(abroad)
+        yield Outputs({"item": np.asarray(items, dtype=object)})  # whose the score's items are, set by set
 
 
 def _foreign(train: Dataset, test: Dataset) -> str | None:
@@ -153,6 +155,11 @@ def _top1(answers: "Iterator[Score | Outputs] | list[Score | Outputs | Note]") -
 
 def _correct(answers: list[Score | Outputs | Note]) -> np.ndarray:
     return _items(_top1(answers))
+
+
+def _names(answers: list[Score | Outputs | Note]) -> list[str]:
+    names: list[str] = next(answer.columns["item"] for answer in answers if isinstance(answer, Outputs)).tolist()
+    return names
 
 
 def _mean_over_sets(correct: list[np.ndarray]) -> Score:
