@@ -54,6 +54,11 @@ class Entry:
         """Of the trunk, to the tenth of a million."""
         return float(self.parameters_m) * 1e6
 
+    @property
+    def pinned(self) -> bool:
+        """Whether the same name always means the same weights."""
+        return not self.revision.endswith("(unpinned)")
+
 
 @cache
 def entries() -> tuple[Entry, ...]:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -154,7 +155,7 @@ def list_command(
 def show_command(
     options: RunOptions, name: Annotated[str, typer.Argument(help="A backbone, task or dataset.")]
 ) -> None:
-    """All that is known of one backbone, task or dataset."""
+    """All that is known of one backbone, task or dataset; of a reader or source alone, how references are written."""
     from bob.show import describe
 
     with _mistakes_as_lines():
@@ -242,10 +243,11 @@ def _resolve(asked: Asked, options: RunOptions) -> "tuple[list[Cell], Roster]":
         opening = _open_options(options)
         if asked.plan is not None:
             opening = replace(opening, places=opening.places.beside(asked.plan))
-        roster, plan = Roster(opening.places), read_plan(asked)
+        mistakes: list[str] = []
+        roster, plan = Roster(opening.places), read_plan(asked, mistakes)
         for line in left_out(plan.backbones):
             typer.echo(line, err=True)
-        return resolve(plan, roster, opening, options.precision.value), roster
+        return resolve(plan, roster, opening, options.precision.value, mistakes), roster
 
 
 def _extractor(options: RunOptions, progress: "Progress") -> "Extractor":
@@ -284,9 +286,11 @@ def _everything(store: "Store") -> "list[Record]":
 def _board(records: "Sequence[Record]", store: Path, include_cost: bool = True) -> "Board":
     from results.board import board
     from results.certificates import certified
+    from results.items import headline_items
+    from results.store import Store
 
     versions = {name: TASKS.load(name).protocol_version for name in TASKS.found}
-    return board(records, versions, include_cost, certified(store))
+    return board(records, versions, include_cost, certified(store), partial(headline_items, Store(store)))
 
 
 def _show_board(records: "Sequence[Record]", store: Path, page: Path) -> None:

@@ -55,7 +55,8 @@ class Summary:
 def states(cells: Sequence[Cell], store: Store) -> Iterator[tuple[Cell, State, str]]:
     """What would run, cell by cell, and why."""
     done = {each.key: each for each in store.records()}
-    by_address = {each.cell.address(): each for each in done.values()}
+    by_age = sorted(done.values(), key=lambda each: (each.provenance.created, each.key))
+    by_address = {each.cell.address(): each for each in by_age}  # of several answers the newest, as on the board
     failed = {each.key: each for each in store.failures()}
     for cell in cells:
         if cell.refusal is not None:

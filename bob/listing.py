@@ -83,18 +83,24 @@ def _among(filters: Filters) -> list[Entry]:
 
 
 def _table(chosen: Sequence[Entry]) -> list[str]:
-    """One line a backbone, and one below it where it cannot be had."""
+    """One line a backbone, and one below it where it cannot be had, or where its name is that of a moving branch."""
     if not chosen:
         return []
     rows = [("BACKBONE", "PARAMS", "FAMILY", "GROUP")]
     rows += [(each.name, _millions(each), each.family, each.groups[0]) for each in chosen]
     width = [max(len(row[column]) for row in rows) for column in range(3)]
-    status = ["", *(each.status for each in chosen)]
+    remarks = [[], *map(_remarks, chosen)]
     lines = []
-    for (name, parameters, family, first), why in zip(rows, status, strict=True):
+    for (name, parameters, family, first), below in zip(rows, remarks, strict=True):
         lines.append(f"{name:<{width[0]}}  {parameters:>{width[1]}}  {family:<{width[2]}}  {first}")
-        lines += [f"    cannot be had: {why}"] * bool(why)
+        lines += [f"    {remark}" for remark in below]
     return lines
+
+
+def _remarks(entry: Entry) -> list[str]:
+    why = [f"cannot be had: {entry.status}"] if entry.status else []
+    branch = entry.revision.partition(" ")[0]
+    return why if entry.pinned else [*why, f"unpinned: {branch} can move; NAME@COMMIT pins it, records hold the commit"]
 
 
 def _millions(entry: Entry) -> str:

@@ -32,12 +32,15 @@ class PlanError(ValueError):
 
 
 class Plan(BaseModel):
-    """A plan as a person writes it. A task entry names its task, its datasets by role, and any settings."""
+    """A plan as a person writes it. A task entry names its task, its datasets by role, and any settings.
+
+    Entries are of any kind here: what is wrong with one is found with its names, and told under its number.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     backbones: list[str] = Field(min_length=1)
-    tasks: list[dict[str, Any]] = Field(min_length=1)
+    tasks: list[Any] = Field(min_length=1)
     seeds: list[int] = Field(default=[0], min_length=1)
 
     @field_validator("backbones", "seeds")
@@ -107,36 +110,55 @@ class Cell:
         )
 
 
-def read_plan(asked: Asked) -> Plan:
-    """The plan asked for: a file, names from the command line, or the embedded demo. Raises :class:`PlanError`."""
+def read_plan(asked: Asked, mistakes: list[str]) -> Plan:
+    """The plan asked for: a file, names from the command line, or the embedded demo.
+
+    What is wrong with it is added to ``mistakes``, a line each; raises :class:`PlanError` where nothing can be read.
+    """
     named = asked.backbones or asked.tasks or asked.datasets
     if asked.plan and named:
         raise PlanError(["give either a plan file or --backbones/--tasks/--datasets, not both"])
     if named:
         entries = [{"task": task, "dataset": list(asked.datasets)} for task in asked.tasks]
-        return parse_plan({"backbones": asked.backbones, "tasks": entries, "seeds": asked.seeds}, "command line")
+        content = {"backbones": asked.backbones, "tasks": entries, "seeds": asked.seeds}
+        return parse_plan(content, "command line", mistakes)
     try:
         content = read_yaml(asked.plan) if asked.plan else load_yaml(_demo(), "demo plan")
     except FileNotFoundError:
         raise PlanError([f"no plan {str(asked.plan)!r} in {Path.cwd()}"]) from None
     except (OSError, ValueError) as error:
         raise PlanError([str(error)]) from None
-    return parse_plan(content, str(asked.plan or "demo plan"))
+    return parse_plan(content, str(asked.plan or "demo plan"), mistakes)
 
 
-def parse_plan(content: Any, origin: str) -> Plan:
-    """Check the shape of a plan. Raises :class:`PlanError`, one line each."""
+def parse_plan(content: Any, origin: str, mistakes: list[str]) -> Plan:
+    """The plan, or what is usable of one that is wrong in parts, so that the rest is looked at too.
+
+    Its mistakes are added, a line each; raises :class:`PlanError` for what is no plan at all.
+    """
     if not isinstance(content, dict):
         raise PlanError([f"{origin}: a plan is a mapping with backbones, tasks and seeds, not {content!r:.60}"])
     try:
         return Plan.model_validate(content)
     except ValidationError as error:
-        raise PlanError([f"{origin}: {line}" for line in _explain(error, list(Plan.model_fields))]) from None
+        mistakes += [f"{origin}: {line}" for line in _explain(error, list(Plan.model_fields))]
+    return Plan.model_construct(
+        backbones=[name for name in _listed(content.get("backbones")) if isinstance(name, str)],
+        tasks=_listed(content.get("tasks")),
+        seeds=[0],
+    )
 
 
-def resolve(plan: Plan, roster: Roster, options: OpenOptions, precision: str) -> list[Cell]:
-    """Every cell of the plan, backbone by backbone, each once. Raises :class:`PlanError` with all there are."""
-    mistakes: list[str] = []
+def _listed(given: Any) -> list[Any]:
+    """A list as it is; one thing alone as a list of it."""
+    return given if isinstance(given, list) else [] if given is None else [given]
+
+
+def resolve(plan: Plan, roster: Roster, options: OpenOptions, precision: str, mistakes: list[str]) -> list[Cell]:
+    """Every cell of the plan, backbone by backbone, each once.
+
+    Raises :class:`PlanError` with all the ``mistakes`` there are, those found earlier among them.
+    """
     questions = list(_questions(plan, options, mistakes))
     cells: dict[str, Cell] = {}
     for name in _backbones(plan, mistakes):
@@ -180,6 +202,9 @@ def _questions(plan: Plan, options: OpenOptions, mistakes: list[str]) -> Iterato
     opened: dict[str, Dataset | None] = {}
     for number, entry in enumerate(plan.tasks, start=1):
         place = f"task {number}"
+        if not (isinstance(entry, dict) and all(isinstance(key, str) for key in entry)):
+            mistakes.append(f"{place}: an entry is a mapping like {{task: NAME, dataset: NAME}}, not {entry!r:.60}")
+            continue
         try:
             kind = task_class(str(entry.get("task", "")))
         except ValueError as error:

@@ -2,9 +2,12 @@
 
 import dataclasses
 import inspect
+import sys
 from collections.abc import Iterator
+from contextlib import suppress
 
-from backbones.catalogue import entries, load, resolve
+from backbones.catalogue import ADAPTERS, entries, load, resolve
+from backbones.plugins import Plugins
 from tasks.catalogue import DATASETS, TASKS, open_dataset, task_class
 from tasks.datasets.base import OpenOptions
 from tasks.datasets.catalogue import NamedSet, named_sets
@@ -14,16 +17,26 @@ from tasks.datasets.targets import IN_WORDS
 def describe(name: str, options: OpenOptions) -> str:
     """Text about a task, a dataset (opened, unless it is in the catalogue) or a backbone (loaded).
 
-    Errors are those of opening and loading.
-    Of a backbone in the catalogue that cannot be loaded here, the catalogue's line is told, and why.
+    Of a reader or a source alone (``images``, ``timm``) it tells what is written after the colon. A name that several
+    go by is told as each of them. Of a backbone in the catalogue that cannot be loaded here, the catalogue's line is
+    told, and why. Errors are those of opening and loading.
     """
-    if name in TASKS.found:
-        return "\n".join(_task(name))
+    told = [_task(name)] if name in TASKS.found else []
     if name in named_sets():
-        return "\n".join(_named(named_sets()[name]))
-    if name.partition(":")[0].partition("#")[0] in DATASETS.found:
-        return "\n".join(_dataset(name, options))
-    return "\n".join(_backbone(name, options))
+        told.append(_named(named_sets()[name]))
+    elif name in DATASETS.found:
+        told += [_syntax(DATASETS, name), _dataset_alone(name, options)]
+    elif name.partition(":")[0].partition("#")[0] in DATASETS.found:
+        told.append(_dataset(name, options))
+    if not told:
+        told.append(_backbone(name, options))
+    return "\n\n".join(filter(None, ("\n".join(lines) for lines in told)))
+
+
+def _syntax(plugins: Plugins, name: str) -> Iterator[str]:
+    """What the plug-in's file says of itself, references with examples among it."""
+    provider = plugins.load(name)
+    yield inspect.getdoc(sys.modules[provider.__module__]) or inspect.getdoc(provider) or plugins.found[name].summary
 
 
 def _task(name: str) -> Iterator[str]:
@@ -52,6 +65,12 @@ def _named(entry: NamedSet) -> Iterator[str]:
     yield f"what is on disk: bob data check '{entry.name}'"
 
 
+def _dataset_alone(name: str, options: OpenOptions) -> Iterator[str]:
+    """The dataset of a reader that needs no reference; nothing of one that does."""
+    with suppress(ValueError, OSError, ImportError):
+        yield from _dataset(name, options)
+
+
 def _dataset(name: str, options: OpenOptions) -> Iterator[str]:
     dataset = open_dataset(name, options)
     yield f"{dataset.name}  ({len(dataset.classes)} classes, {dataset.n_used} of {dataset.n_total} images used)"
@@ -71,6 +90,9 @@ def _backbone(name: str, options: OpenOptions) -> Iterator[str]:
         backbone = load(name, options.places)
     except (ValueError, OSError, ImportError) as error:
         line = next((entry for entry in entries() if entry.name == resolve(name)), None)
+        if line is None and name in ADAPTERS.found:
+            yield from _syntax(ADAPTERS, name)
+            return
         if line is None:
             raise
         for key, value in dataclasses.asdict(line).items():

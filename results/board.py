@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from results.certificates import subject
-from results.gates import quarantined
+from results.divisions import divisions
+from results.gates import ItemsOf, quarantined
 from results.record import BackboneFacts, Record
 from results.statistics import ranks, z_scores
 
@@ -46,7 +47,8 @@ class Column:
 class Row:
     """A backbone. ``z`` and ``rank`` are means over the columns it has; ``missing`` counts those it has not.
 
-    ``failed`` counts those of them that were tried in vain: a failure is an answer, other than never having been asked.
+    A baseline has no rank. ``failed`` counts those of the missing that were tried in vain: a failure is an answer, other
+    than never having been asked.
     ``certified``: what all of its numbers come from holds a certificate.
     """
 
@@ -65,13 +67,16 @@ class Row:
 class Board:
     """Rows in order: complete ones by mean rank, then those with missing cells, since theirs are not comparable.
 
-    z-scores and ranks are over all rows, baselines among them: they are part of the field, and with few candidates
-    there would be no spread to measure by. ``remarks`` tell what was left out and why;
-    ``versions`` are those of BoB that computed what is shown.
+    Ranks are among candidates only: a board with more random twins on it would else be another contest. Baselines come
+    last, by z. z-scores are over all rows, baselines among them: they are part of the field, and with few candidates
+    there would be no spread to measure by; so z says how far above the floors a backbone is, and moves with their
+    number. ``divisions`` tell which images of each data set were learnt from, chosen
+    by and tested on; ``remarks`` what was left out and why; ``versions`` are those of BoB that computed what is shown.
     """
 
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
+    divisions: tuple[str, ...]
     remarks: tuple[str, ...]
     include_cost: bool
     versions: tuple[str, ...]
@@ -82,12 +87,14 @@ def board(
     protocol_versions: Mapping[str, int] | None = None,
     include_cost: bool = True,
     certificates: Collection[str] = (),
+    items_of: ItemsOf = lambda record: None,
 ) -> Board:
     """Put records, done and failed, on one board. Of several answers to one question the newest counts.
 
     A record whose task now has another protocol version is stale: shown as such, in no average. ``include_cost=False``
     leaves measured times out, so that the same results give the same board. ``certificates`` holds the subjects
-    that have one (:func:`results.certificates.certified`).
+    that have one (:func:`results.certificates.certified`). ``items_of`` gives what a record's test items gave to its
+    headline (:func:`results.items.headline_items`), by which gates compare a backbone with its floors.
     """
     current, superseded = _newest(records)
     outdated = _outdated(current)
@@ -96,7 +103,7 @@ def board(
         r.key for r in current if versions.get(r.cell.task, r.identity.protocol_version) != r.identity.protocol_version
     }
     stale |= outdated.keys()
-    suspects = quarantined([record for record in current if record.key not in stale])
+    suspects = quarantined([record for record in current if record.key not in stale], items_of)
     settings = sorted({record.cell.setting() for record in current})
     backbones = sorted({record.cell.backbone for record in current})
     grid: dict[tuple[str, str], list[Record]] = {(name, setting): [] for name in backbones for setting in settings}
@@ -104,10 +111,12 @@ def board(
         grid[record.cell.backbone, record.cell.setting()].append(record)
     columns = tuple(_column(setting, [r for b in backbones for r in grid[b, setting]]) for setting in settings)
     entries = {place: _entry(cell, stale, suspects) for place, cell in grid.items()}
-    z, rank = _aggregate(backbones, columns, entries)
+    facts = {name: _facts([r for r in current if r.cell.backbone == name]) for name in backbones}
+    z, rank = _aggregate(facts, columns, entries)
     rows = [
         _row(
             name,
+            facts[name],
             columns,
             entries,
             z[i],
@@ -118,10 +127,15 @@ def board(
         )
         for i, name in enumerate(backbones)
     ]
-    rows.sort(key=lambda row: (row.missing > 0, row.missing == len(columns), row.rank or 0.0, row.backbone))
+    rows.sort(key=_place)
     made_by = tuple(sorted({f"BoB {r.provenance.bob_version} ({r.provenance.commit[:12]})" for r in current}))
     return Board(
-        columns, tuple(rows), tuple(_remarks(current, superseded, stale, outdated, suspects)), include_cost, made_by
+        columns=columns,
+        rows=tuple(rows),
+        divisions=tuple(divisions([record for record in current if record.key not in stale])),
+        remarks=tuple(_remarks(current, superseded, stale, outdated, suspects)),
+        include_cost=include_cost,
+        versions=made_by,
     )
 
 
@@ -203,22 +217,34 @@ def _failed(records: Sequence[Record], seeds: int) -> Entry:
     return Entry(first.status, warnings=told, failure=first.failure() + part)
 
 
+def _facts(records: Sequence[Record]) -> BackboneFacts:
+    """The newest record's."""
+    return max(records, key=lambda record: record.provenance.created).backbone
+
+
+def _place(row: Row) -> tuple[bool, bool, bool, float, str]:
+    order = row.rank if row.rank is not None else -(row.z or 0.0)
+    return row.facts.baseline, row.missing > 0, row.missing == len(row.entries), order, row.backbone
+
+
 def _aggregate(
-    backbones: Sequence[str], columns: Sequence[Column], entries: Mapping[tuple[str, str], Entry]
+    facts: Mapping[str, BackboneFacts], columns: Sequence[Column], entries: Mapping[tuple[str, str], Entry]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """z-scores and ranks, (backbones, columns), missing as NaN, higher always better."""
-    z = np.full((len(backbones), len(columns)), np.nan)
+    """z-scores and ranks, (backbones, columns), missing as NaN, higher always better; ranks of candidates alone."""
+    candidate = np.array([not each.baseline for each in facts.values()])
+    z = np.full((len(facts), len(columns)), np.nan)
     rank = z.copy()
     for j, column in enumerate(columns):
-        found = [entries[name, column.setting] for name in backbones]
+        found = [entries[name, column.setting] for name in facts]
         values = [each.value if each.status == "done" and each.value is not None else np.nan for each in found]
         signed = np.array(values) * (column.higher_is_better * 2 - 1)
-        z[:, j], rank[:, j] = z_scores(signed), ranks(signed)
+        z[:, j], rank[:, j] = z_scores(signed), ranks(np.where(candidate, signed, np.nan))
     return z, rank
 
 
 def _row(
     name: str,
+    facts: BackboneFacts,
     columns: Sequence[Column],
     entries: Mapping[tuple[str, str], Entry],
     z: NDArray[np.float64],
@@ -227,15 +253,15 @@ def _row(
     include_cost: bool,
     certificates: Collection[str],
 ) -> Row:
-    present = np.isfinite(z)
+    present, ranked = np.isfinite(z), np.isfinite(rank)
     own = tuple(entries[name, column.setting] for column in columns)
     speeds = [record.cost.images_per_second for record in records if record.cost and record.cost.images_per_second]
     return Row(
         backbone=name,
-        facts=max(records, key=lambda record: record.provenance.created).backbone,
+        facts=facts,
         entries=own,
         z=float(z[present].mean()) if present.any() else None,
-        rank=float(rank[present].mean()) if present.any() else None,
+        rank=float(rank[ranked].mean()) if ranked.any() else None,
         missing=int((~present).sum()),
         failed=sum(bool(entry.failure) for entry in own),
         images_per_second=float(np.median(speeds)) if speeds and include_cost else None,

@@ -95,7 +95,9 @@ class Identity(_Frozen):
         for name in sorted(set(self.manifests) | set(old.manifests)):
             before, now = (each.manifests.get(name, "none") for each in (old, self))
             if before != now:
-                changes.append(f"dataset {name} changed ({before[:8]} -> {now[:8]})")
+                # Records know a set by its name and contents, not where it lay: the two cannot be told apart.
+                seen = f"{before[:8]} -> {now[:8]}"
+                changes.append(f"dataset {name} has other contents ({seen}): it changed, or is another of that name")
         if self.preprocess is not None and old.preprocess is not None:
             changes += differences("preprocessing", old.preprocess, self.preprocess)
         if self.protocol_version != old.protocol_version:

@@ -26,6 +26,8 @@ def print_board(board: Board) -> None:
     for position, column in enumerate(board.columns, start=1):
         console.print(f"[{position}] {words.title(column)}", markup=False, highlight=False)
     console.print(words.LEGEND, markup=False, highlight=False, style="dim")
+    for line in board.divisions:
+        console.print(f"{words.DIVIDED}: {line}", markup=False, highlight=False)
     for remark in board.remarks:
         console.print(remark, markup=False, highlight=False)
 

@@ -1,6 +1,7 @@
 """Reaching files on a network: no long wait where there is none, and only whole files are kept."""
 
 import hashlib
+import re
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -38,6 +39,12 @@ def reachable(address: str) -> bool:
         return bool(socket.getaddrinfo(urlsplit(address).hostname, 443))
     except OSError:
         return False
+
+
+def commit_of(path: Path) -> str | None:
+    """The commit a file or folder in the hub's cache belongs to (``.../snapshots/COMMIT/...``); None elsewhere."""
+    found = re.search(r"/models--[^/]+/snapshots/([0-9a-f]{40})(?:/|$)", path.as_posix())
+    return found.group(1) if found else None
 
 
 def download(url: str, to: Path, sha256: str | None = None) -> None:

@@ -15,7 +15,7 @@ from jaxtyping import Float
 from open_clip import convert, factory
 from torch import Tensor, nn
 
-from backbones.adapters.hub import no_long_wait
+from backbones.adapters.hub import commit_of, no_long_wait
 from backbones.adapters.library import Library
 from backbones.adapters.open_clip_tags import data_of, licence_of, method_of
 from backbones.adapters.open_clip_towers import take_any_size, tower_of
@@ -98,7 +98,7 @@ class OpenClipBackbone(Backbone):
 
 
 def load(reference: str, places: Places) -> Backbone:
-    """Load both towers with a tag's weights, from the hub's cache or the network.
+    """Load both towers with a tag's weights, from the hub's cache or the network; the card names the hub's commit.
 
     Raises ``ValueError`` for a name open_clip does not know or weights that do not fit, ``OSError`` where they cannot
     be had.
@@ -115,7 +115,7 @@ def load(reference: str, places: Places) -> Backbone:
         load_strictly(model, _state_of(model, path))
     except ValueError as error:
         raise ValueError(f"open_clip:{reference}: {error}") from None
-    return _describe(architecture, tag, config, model)
+    return _describe(architecture, tag, config, model, commit_of(path) or tag)
 
 
 def untrained(reference: str, places: Places) -> Backbone:
@@ -124,7 +124,7 @@ def untrained(reference: str, places: Places) -> Backbone:
     Those of ours (``tiny/open_clip``: ``test_vit``) have no tag; images are prepared as is open_clip's default, CLIP's.
     """
     architecture, tag, config = _parts(reference)
-    return _describe(architecture, tag, config, build(architecture, _arguments(config), places))
+    return _describe(architecture, tag, config, build(architecture, _arguments(config), places), tag)
 
 
 def reference(reference: str, places: Places) -> Reference:
@@ -296,7 +296,7 @@ def _read(path: Path) -> dict[str, Tensor]:
     return {name.removeprefix("module."): value for name, value in state.items()}
 
 
-def _describe(architecture: str, tag: str, config: Mapping[str, Any], model: nn.Module) -> Backbone:
+def _describe(architecture: str, tag: str, config: Mapping[str, Any], model: nn.Module, revision: str) -> Backbone:
     card = Card(
         name=f"open_clip:{architecture}/{tag}" if tag else f"open_clip:{architecture}",
         family="vision-language",
@@ -305,7 +305,7 @@ def _describe(architecture: str, tag: str, config: Mapping[str, Any], model: nn.
         pretraining_method=method_of(architecture, tag),
         pretraining_data=data_of(tag),
         source=SOURCE,
-        revision=tag,
+        revision=revision,
         licence=licence_of(config.get("hf_hub", "")),
         weights_sha256=weights_sha256(model, built_as(architecture, _activation(config), Places())),
     )

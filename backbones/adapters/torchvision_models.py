@@ -1,7 +1,6 @@
 """Any pretrained classifier of torchvision: ``torchvision:resnet50.IMAGENET1K_V2`` (a model with its weights' name)."""
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -10,10 +9,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torchvision import models
 
+from backbones.adapters import torchvision_readouts
 from backbones.adapters.depth import by_block
 from backbones.adapters.imagenet import wordnet_ids
 from backbones.adapters.library import Library
 from backbones.adapters.maps import deepest_by_stride, fit_to_stride, tokens_to_map
+from backbones.adapters.torchvision_trunk import head_input, head_of, head_path, maps, outputs, stages
 from backbones.base import Backbone, Card, Preprocess
 from backbones.places import Places
 from backbones.plugins import unknown
@@ -24,10 +25,6 @@ SOURCE = f"torchvision {torchvision.__version__}"
 INCEPTION = {"aux_logits": False, "transform_input": True, "init_weights": False}
 ARGUMENTS: dict[str, dict[str, Any]] = {"googlenet": INCEPTION, "inception_v3": INCEPTION}
 """The trunk alone: auxiliary classifiers take part in training only. Their weights expect a rescaled input."""
-
-
-class _ReachedHeadError(Exception):
-    """The head's input is known: the rest of the forward pass is not needed."""
 
 
 class TorchvisionBackbone(Backbone):
@@ -41,12 +38,13 @@ class TorchvisionBackbone(Backbone):
         self.model, self.card, self.preprocess = model, card, preprocess
         self.head = head_path(model)  # walking all modules for it took a twentieth of a MobileNet's pass
         self.eval()
+        self.paths = torchvision_readouts.paths(model, self.head, preprocess.size)
+        self.readouts = torchvision_readouts.readouts(model, self.paths)
 
     def embed(self, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch dim"]:
         """The classifier's input."""
-        reached: list[Tensor] = []
-        self._run_to_head(images, reached)
-        return reached[-1].mean((2, 3)) if reached[-1].ndim == 4 else reached[-1]
+        features = head_input(self.model, self.head, images)
+        return features.mean((2, 3)) if features.ndim == 4 else features
 
     def feature_maps(
         self, images: Float[Tensor, "batch 3 height width"]
@@ -55,46 +53,20 @@ class TorchvisionBackbone(Backbone):
         size = (images.shape[-2], images.shape[-1])
         if isinstance(self.model, models.VisionTransformer):
             stride = self.model.patch_size
-            tokens = self._outputs([self.model.encoder.ln], images)[0]
+            tokens = outputs(self.model, self.head, ["encoder.ln"], images)["encoder.ln"]
             grid = (size[0] // stride, size[1] // stride)
             return {stride: fit_to_stride(tokens_to_map(tokens, grid), stride, size)}
-        if isinstance(self.model, models.SwinTransformer):
-            channels_last = self._outputs(list(self.model.features), images)
-            return deepest_by_stride((each.permute(0, 3, 1, 2) for each in channels_last), size)
-        maps = self._outputs(list(_stages(self.model)), images)
-        return deepest_by_stride((each for each in maps if each.ndim == 4), size)
+        return deepest_by_stride(iter(maps(self.model, self.head, stages(self.model), images).values()), size)
+
+    def read(self, images: Float[Tensor, "batch 3 height width"], readout: str) -> Float[Tensor, "batch dim"]:
+        """A block's class token or mean patch, or a stage's mean; see ``readouts``."""
+        if readout not in self.readouts:
+            raise unknown("readout", readout, self.readouts)
+        return torchvision_readouts.read(self.model, self.head, self.paths, images, readout)
 
     def layers(self) -> list[tuple[str, list[nn.Parameter]]]:
         """One group a block, in the order the model registers them, head left out."""
         return by_block(self.model, head_of(self.model))
-
-    def _run_to_head(self, images: Tensor, reached: list[Tensor]) -> None:
-        def stop(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-            reached.append(inputs[0])
-            raise _ReachedHeadError
-
-        handle = self.model.get_submodule(self.head).register_forward_pre_hook(stop)
-        try:
-            self.model(images)
-        except _ReachedHeadError:
-            pass
-        finally:
-            handle.remove()
-
-    def _outputs(self, modules: list[nn.Module], images: Tensor) -> list[Tensor]:
-        found: list[Tensor] = []
-
-        def keep(module: nn.Module, inputs: tuple[Tensor, ...], output: Any) -> None:
-            if isinstance(output, Tensor):
-                found.append(output)
-
-        handles = [module.register_forward_hook(keep) for module in modules]
-        try:
-            self._run_to_head(images, [])
-        finally:
-            for handle in handles:
-                handle.remove()
-        return found
 
 
 class TorchvisionClassifier(TorchvisionBackbone):
@@ -161,24 +133,6 @@ def wrap(model: nn.Module, card: Card, preprocess: Preprocess, classes: tuple[st
 def trunk_parameters(model: nn.Module) -> int:
     """How many parameters there are without the last layer's."""
     return sum(p.numel() for p in model.parameters()) - sum(p.numel() for p in head_of(model).parameters())
-
-
-def head_path(model: nn.Module) -> str:
-    """The name of the last layer with weights."""
-    layers: list[str] = [name for name, module in model.named_modules() if isinstance(module, nn.Linear | nn.Conv2d)]
-    return layers[-1]
-
-
-def head_of(model: nn.Module) -> nn.Module:
-    """The last layer with weights."""
-    return model.get_submodule(head_path(model))
-
-
-def _stages(model: nn.Module) -> Iterator[nn.Module]:
-    """The model's children, those of its containers in their place, less pooling to a point."""
-    for child in model.children():
-        inside = child.children() if isinstance(child, nn.Sequential | nn.ModuleList) else [child]
-        yield from (each for each in inside if not isinstance(each, nn.AdaptiveAvgPool2d))
 
 
 def arguments_of(architecture: str) -> dict[str, Any]:

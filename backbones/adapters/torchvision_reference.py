@@ -10,7 +10,8 @@ from torchvision.models.feature_extraction import create_feature_extractor, get_
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms._presets import ImageClassification
 
-from backbones.adapters.torchvision_models import arguments_of, head_path, weights_of
+from backbones.adapters.torchvision_models import arguments_of, weights_of
+from backbones.adapters.torchvision_trunk import head_path
 from backbones.base import Backbone, Preprocess
 from backbones.places import Places
 from backbones.reference import Reference, model_of, not_comparable

@@ -7,7 +7,7 @@ from results.board import Board
 
 
 def render(board: Board) -> str:
-    """Columns, rows with their entries in the columns' order, and remarks."""
+    """Columns, rows with their entries in the columns' order, how data was divided, and remarks."""
     rows = [
         {
             **{k: v for k, v in vars(row).items() if k not in ("facts", "entries")},
@@ -17,4 +17,8 @@ def render(board: Board) -> str:
         for row in board.rows
     ]
     columns = [dataclasses.asdict(column) for column in board.columns]
-    return json.dumps({"columns": columns, "rows": rows, "remarks": board.remarks}, indent=1, allow_nan=False)
+    return json.dumps(
+        {"columns": columns, "rows": rows, "divisions": board.divisions, "remarks": board.remarks},
+        indent=1,
+        allow_nan=False,
+    )

@@ -16,8 +16,13 @@ def render(board: Board) -> str:
     titles = [*words.headers(board), *map(words.title, board.columns)]
     rows = [[*words.leading(row, board), *map(words.entry, row.entries, board.columns)] for row in board.rows]
     lines = [_line(titles), _line(["---"] + ["---:"] * (len(titles) - 1), escape=False), *map(_line, rows)]
-    remarks = [f"- {visible(remark, 200).translate(_SPECIAL)}" for remark in board.remarks]
-    return "\n".join([*lines, "", words.LEGEND.replace("*", "\\*"), *([""] if remarks else []), *remarks])
+    divisions = ["", f"{words.DIVIDED}:", "", *_bullets(board.divisions, 400)] if board.divisions else []
+    remarks = ["", *_bullets(board.remarks, 200)] if board.remarks else []
+    return "\n".join([*lines, "", words.LEGEND.replace("*", "\\*"), *divisions, *remarks])
+
+
+def _bullets(texts: Sequence[str], longest: int) -> list[str]:
+    return [f"- {visible(text, longest).translate(_SPECIAL)}" for text in texts]
 
 
 def _line(cells: Sequence[str], escape: bool = True) -> str:

@@ -5,12 +5,14 @@ from results.names import visible
 
 EMPTY = "No results yet: `bob run` computes some, and this board shows them."
 LEGEND = (
-    "Numbers are the headline metric (fractions in percent) with a 95 % bootstrap interval over test items, "
-    "averaged over seeds. z: mean over columns of the distance to the column's mean in standard deviations. "
-    "Baselines are floors, not candidates. * and n/m: cells are missing, failed or quarantined, and the averages are "
-    "over the others only. ‡: quarantined, for the reason given below; shown, and in no rank. "
+    "Numbers are the headline metric (fractions in percent) with a 95 % bootstrap interval over test items, averaged "
+    "over seeds. z: mean over columns of the distance to the column's mean in standard deviations, baselines among "
+    "them. Baselines are floors, not candidates: ranks are without them. * and n/m: cells are missing, failed or "
+    "quarantined, and the averages are over the others only. ‡: quarantined, for the reason given below; shown, and in "
+    "no rank. "
     "°: without a certificate (`bob certify NAME`): nobody has held this backbone's adapter against its library."
 )
+DIVIDED = "How the data was divided"
 
 
 def number(value: float, column: Column) -> str:

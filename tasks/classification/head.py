@@ -12,7 +12,7 @@ from backbones.base import Backbone, Classifier
 from tasks.base import Data, Note, Outputs, Score, Task, Tools
 from tasks.classification.report import report
 from tasks.datasets.base import Dataset
-from tasks.datasets.partition import evaluation_part
+from tasks.datasets.partition import evaluated_on, evaluation_part
 from tasks.datasets.targets import target_refusal
 from tasks.features import collapse_notes, features_of
 
@@ -63,6 +63,7 @@ class OwnHead(Task):
         if why or not isinstance(backbone, Classifier):
             raise ValueError(why)
         part = evaluation_part(dataset)
+        yield Note("test_part", evaluated_on(part))
         columns = head_columns(dataset, backbone.classes)
         logits = features_of(backbone, part, tools.extract, "logits")
         if logits.shape[1] != len(backbone.classes):

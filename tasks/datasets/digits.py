@@ -1,4 +1,8 @@
-"""digits[#inverted|rotated|noisy|blurred|retrieval] - 1,797 real handwritten digits, 8x8, always there."""
+"""digits[#inverted|rotated|noisy|blurred|retrieval] - 1,797 real handwritten digits, 8x8, always there.
+
+For instance ``digits`` (train and test), ``digits#rotated`` (its test images only, turned: for a probe trained on
+``digits``), or ``digits#retrieval`` (the test images ask for those of train).
+"""
 
 from collections.abc import Callable, Mapping
 

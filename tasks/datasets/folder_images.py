@@ -1,4 +1,9 @@
-"""images:PATH[#SUBFOLDER][?label=file-prefix] - class folders in a directory or a zip, with train/val/test if there."""
+"""images:PATH[#SUBFOLDER][?label=file-prefix] - class folders in a directory or a zip, with train/val/test if there.
+
+The layout is ``[train|val|test/]CLASS/NAME.jpg``, relative to ``--data-root``. Without those folders the parts are
+carved, seeded, and the record says how. For instance ``images:flowers`` (a folder), ``images:pacs.zip#photo`` (one
+folder of a zip as a set of its own), or ``images:mini.zip?label=file-prefix`` (names like ``CLASS_1.jpg``).
+"""
 
 from tasks.datasets.assembly import Found, assemble
 from tasks.datasets.base import Dataset, OpenOptions

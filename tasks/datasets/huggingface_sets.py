@@ -1,5 +1,8 @@
 """huggingface:ID[@revision][#config][?label=COLUMN] - image sets of the Hugging Face hub, read undecoded.
 
+For instance ``huggingface:uoft-cs/cifar100@COMMIT?label=fine_label``: a commit pins the set, and the label is needed
+where a set has several columns of classes.
+
 A folder below a data root may stand for the ID: Parquet files, an image folder, or what ``save_to_disk`` wrote. Sets
 that are a script are refused: the library runs none from version 4 on, which is why no older one is supported.
 """

@@ -85,6 +85,16 @@ def evaluation_part(dataset: Dataset) -> Part:
     raise ValueError(f"dataset {dataset.name!r} has splits {', '.join(dataset.splits)}; none to classify")
 
 
+def evaluated_on(part: Part) -> str:
+    """Where an :func:`evaluation_part` came from, as a note says it."""
+    return {
+        "test": "official",
+        "val": "the official val split, since there is no test split",
+        "all": "every image, since there are no splits",
+        "train": "the train split, since there is no other",
+    }[part.split]
+
+
 def _only_split(dataset: Dataset) -> str:
     """The name of the only split, where it is one that can be divided."""
     names = list(dataset.splits)

@@ -1,4 +1,9 @@
-"""retrieval:PATH[?class=COLUMN] - queries and a gallery listed in index.csv (path, role, class), directory or zip."""
+"""retrieval:PATH[?class=COLUMN] - queries and a gallery listed in index.csv (path, role, class), directory or zip.
+
+A line an image: ``a.jpg,query,cup``, with role ``query`` or ``gallery``; paths are relative to index.csv. For instance
+``retrieval:products`` (a folder), or ``retrieval:grocery.zip?class=coarse_id`` (right answers are those of the same
+``coarse_id``, another column of the index).
+"""
 
 from collections import defaultdict
 from collections.abc import Iterator

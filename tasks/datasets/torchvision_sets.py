@@ -1,5 +1,8 @@
 """torchvision:NAME - the sets torchvision knows, official splits; downloaded by it where there is a network.
 
+For instance ``torchvision:CIFAR10``; files that are there already are looked for below ``--data-root``, laid out as
+torchvision does.
+
 CIFAR's files are pickles, which torchvision loads itself, and only after each has the MD5 sum it carries for it: a
 file made to run code would have to be a second preimage of a known sum, which nobody can make.
 """

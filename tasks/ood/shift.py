@@ -15,7 +15,7 @@ from tasks.classification.parts import is_seeded, learning_refusal, partition_no
 from tasks.classification.probe import Probe
 from tasks.classification.report import report
 from tasks.datasets.base import Dataset
-from tasks.datasets.partition import Part, evaluation_part, partition
+from tasks.datasets.partition import Part, evaluated_on, evaluation_part, partition
 from tasks.datasets.targets import target_refusal
 from tasks.features import features_of
 from tasks.readouts import ChosenReading
@@ -78,7 +78,7 @@ class Shift(ChosenReading, ProbeSettings, Task):
         yield from notes
         home = probe.logits(features_of(backbone, parts.test, extract))
         yield from report(home, parts.test.labels, parts.test.names, HOME)
-        abroad = []
+        abroad, items = [], list[str]()
         for test in data["test"]:
             shared = [label for label, name in enumerate(train.classes) if name in test.classes]
             at_home = _top1(report(*_masked(home, parts.test, train, train, shared), HOME))
@@ -86,7 +86,9 @@ class Shift(ChosenReading, ProbeSettings, Task):
             yield from answers
             yield from _compared(_top1(answers), at_home, test.name)
             abroad.append(_correct(answers))
+            items += [f"{test.name}/{item}" for item in _names(answers)]
         yield _mean_over_sets(abroad)
+        yield Outputs({"item": np.asarray(items, dtype=object)})  # whose the score's items are, set by set
 
 
 def _foreign(train: Dataset, test: Dataset) -> str | None:
@@ -123,6 +125,7 @@ def _tested(
     part = evaluation_part(test)
     logits, labels, names = _masked(probe.logits(features_of(backbone, part, extract)), part, test, train, shared)
     classes = [train.classes[label] for label in shared]
+    yield Note(f"test_part:{test.name}", evaluated_on(part))
     if len(classes) < len(train.classes):
         yield Note(f"classes:{test.name}", classes)
     if len(labels) < len(part):
@@ -155,6 +158,11 @@ def _top1(answers: "Iterator[Score | Outputs] | list[Score | Outputs | Note]") -
 
 def _correct(answers: list[Score | Outputs | Note]) -> np.ndarray:
     return _items(_top1(answers))
+
+
+def _names(answers: list[Score | Outputs | Note]) -> list[str]:
+    names: list[str] = next(answer.columns["item"] for answer in answers if isinstance(answer, Outputs)).tolist()
+    return names
 
 
 def _mean_over_sets(correct: list[np.ndarray]) -> Score:

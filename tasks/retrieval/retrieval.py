@@ -10,7 +10,7 @@ from pydantic.dataclasses import dataclass
 from backbones.base import Backbone
 from tasks.base import Data, Note, Outputs, Score, Task, Tools
 from tasks.datasets.base import Dataset
-from tasks.datasets.partition import Part, evaluation_part
+from tasks.datasets.partition import Part, evaluated_on, evaluation_part
 from tasks.datasets.targets import target_refusal
 from tasks.features import collapse_notes, features_of, normalised
 from tasks.readouts import Reading
@@ -76,6 +76,8 @@ class Retrieval(Reading, Task):
         asked = unit if alone else normalised(ours)
         found = list(rankings(asked, queries.labels, unit, gallery.labels, leave_one_out=alone))
         yield Note("protocol", "leave one out" if alone else "query and gallery")
+        if alone:
+            yield Note("test_part", evaluated_on(queries))
         if hopeless := sum(ranking is None for ranking in found):
             yield Note("queries_without_answer", f"{hopeless} of {len(found)} queries are left out", True)
         yield from _report(queries, found)

@@ -214,6 +214,7 @@ def test_revisions_of_hubs_say_that_they_are_not_pinned() -> None:
     for entry in entries():
         if entry.name.startswith(("huggingface:", "diffusers:")):
             assert re.fullmatch(r"[0-9a-f]{40}|.+ \(unpinned\)", entry.revision), entry
+            assert entry.pinned == bool(re.fullmatch(r"[0-9a-f]{40}", entry.revision))
 
 
 @pytest.mark.parametrize("name", expand("group:tiny"))
@@ -231,3 +232,5 @@ def test_tiny_ones_need_no_network(name: str, monkeypatch: pytest.MonkeyPatch) -
     assert features.shape[0] == 2
     assert features.isfinite().all()
     assert backbone.card.parameters < 1e6
+    if name == "pixels":  # the only one whose version is ours to count
+        assert backbone.card.revision == next(entry.revision for entry in entries() if entry.name == name)

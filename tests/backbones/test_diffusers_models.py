@@ -5,6 +5,7 @@ import math
 import pickle
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,10 +21,11 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from backbones.adapters.diffusion import models
 from backbones.adapters.diffusion.latents import fixed_noise
 from backbones.adapters.diffusion.models import DiffusionBackbone
 from backbones.base import Readable, freeze
-from backbones.catalogue import load
+from backbones.catalogue import entries, load
 from backbones.places import Places
 from backbones.preprocessing import reference_transform
 from backbones.reference import REFERENCES
@@ -487,6 +489,11 @@ def test_repository_is_read_from_the_hubs_cache_and_pinned(
         card = load(f"diffusers:{name}").card
         assert (card.name, card.revision) == (f"diffusers:{name}", commit)
         assert card.weights_sha256 == loaded("sd").card.weights_sha256
+    (line,) = (each for each in entries() if each.alias == "stable-diffusion-1.5")
+    monkeypatch.setattr(models, "entries", lambda: (replace(line, name="diffusers:some/model"),))
+    for name in ("some/model", f"some/model@{commit}"):  # the catalogue's line is of both
+        card = load(f"diffusers:{name}").card
+        assert (card.licence, card.pretraining_data) == (line.licence, line.pretraining_data)
     (cached / "snapshots" / commit / WEIGHTS).write_bytes(b"torn")
     with pytest.raises(OSError, match=f"delete .* and fetch it again .*hf download some/model --revision {commit}"):
         load("diffusers:some/model")

@@ -3,6 +3,7 @@
 import copy
 import json
 import math
+import shutil
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -387,6 +388,24 @@ def test_preprocessing_that_cannot_be_said_is_refused(files: Path, monkeypatch: 
     backbone, reference = load("open_clip:tiny-vit/noise"), REFERENCES.load("open_clip")("tiny-vit/noise", Places())
     photo = Image.fromarray(np.random.default_rng(0).integers(0, 256, (90, 120, 3), dtype=np.uint8))
     torch.testing.assert_close(reference_transform(backbone.preprocess)(photo), reference.transform(photo))
+
+
+def test_weights_from_the_hubs_cache_are_pinned_to_its_commit(
+    files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, loaded: Callable[[str], Backbone]
+) -> None:
+    """The cache as it lies on disk, without a network: a tag names a repository, whose main branch can move."""
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    cached = tmp_path / "models--nobody--nothing"
+    (cached / "snapshots" / commit).mkdir(parents=True)
+    (cached / "refs").mkdir()
+    (cached / "refs" / "main").write_text(commit)
+    shutil.copy(files / "tiny-vit.bin", cached / "snapshots" / commit / "open_clip_pytorch_model.bin")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("backbones.adapters.hub.reachable", lambda address: False)
+    monkeypatch.setitem(pretrained._PRETRAINED, "tiny-vit", {"noise": TAG})
+    card = load("open_clip:tiny-vit/noise").card
+    assert (card.name, card.revision) == ("open_clip:tiny-vit/noise", commit)
+    assert card.weights_sha256 == loaded("tiny-vit").card.weights_sha256
 
 
 def test_weights_and_tokenizers_that_cannot_be_fetched_say_which_and_where(

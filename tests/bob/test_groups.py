@@ -70,6 +70,9 @@ def test_lists_fit_and_filter() -> None:
     assert any("cannot be had: TorchScript" in line for line in chosen)
     (_, line) = lines_of("backbones", "dinov2-small", Filters())
     assert line.split() == ["timm:vit_small_patch14_dinov2.lvd142m", "22.1M", "self-supervised", "modern/small"]
+    (_, line, below) = lines_of("backbones", "data2vec-base", Filters())
+    assert line.startswith("huggingface:facebook/data2vec-vision-base ")
+    assert below == "    unpinned: main can move; NAME@COMMIT pins it, records hold the commit"
     assert len(lines_of("backbones", "*", Filters(group="tiny"))) == 1 + len(catalogue.group("tiny"))
     assert [line.split()[0] for line in lines_of("groups", "*", Filters())] == list(catalogue.groups())
 

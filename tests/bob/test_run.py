@@ -1,10 +1,19 @@
 """``bob run`` from end to end: the record, the board, a failing cell among good ones, a new user's own backbone."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from backbones.catalogue import ADAPTERS
 from bob.cli import spread
+from bob.show import describe
+from results.items import headline_items
+from results.store import Store
+from tasks.catalogue import DATASETS
+from tasks.datasets.base import OpenOptions
 
 
 def test_record_says_what_reproduces_it(bob: Any, tiny_plan: Path) -> None:
@@ -24,6 +33,21 @@ def test_record_says_what_reproduces_it(bob: Any, tiny_plan: Path) -> None:
         )
     assert "9 done" in bob("plan", str(tiny_plan))[1]
     assert "9 found done" in bob("run", str(tiny_plan))[1]
+
+
+def test_items_of_every_headline_can_be_held_against_another_backbones(bob: Any, tiny_plan: Path) -> None:
+    """The gates compare item by item what these tasks keep: all of it, and in one order of names."""
+    bob("run", str(tiny_plan))
+    store = Store(bob.folder / "outputs/store")
+    names: dict[str, list[Any]] = {}
+    for record in store.records():
+        found, row = headline_items(store, record), record.headline_row()
+        assert found is not None
+        assert row is not None
+        assert row.value == pytest.approx(found.values.mean())
+        names.setdefault(record.cell.setting(), []).append(found.names)
+    assert len(names) == 3
+    assert all(each.equals(several[0]) and len(several) == 3 for several in names.values() for each in several)
 
 
 def test_one_failing_cell_never_stops_the_others(bob: Any, tiny_plan: Path) -> None:
@@ -57,9 +81,25 @@ def test_list_and_show(bob: Any) -> None:
     assert "1797" in bob("show", "digits")[1]
     assert "headline" in bob("show", "retrieval")[1]
     assert "weights sha256" in bob("show", "pixels")[1]
+    assert "carved" in bob("show", "images")[1]
     code, log = bob("show", "pixles")
     assert code == 2
     assert "'pixels'" in log
+
+
+@pytest.mark.parametrize("name", sorted({*DATASETS.found, *ADAPTERS.found} - {"pixels"}))
+def test_a_reader_alone_is_told_how_to_write_what_it_reads(name: str) -> None:
+    """Its syntax and an example of it: a name that begins like a reference."""
+    told = describe(name, OpenOptions())
+    assert re.search(rf"``{name}[:#][\w./@#?=:-]+``", told), told
+    if name in DATASETS.found:
+        assert re.search(rf"^{name}[:\[].* - ", told, re.MULTILINE), told
+
+
+def test_a_name_of_a_task_and_a_reader_is_told_as_both() -> None:
+    told = describe("retrieval", OpenOptions())
+    assert "headline mAP" in told
+    assert "retrieval:PATH[?class=COLUMN]" in told
 
 
 def test_lists_of_names_need_no_repeated_flag() -> None:

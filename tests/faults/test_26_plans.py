@@ -37,6 +37,38 @@ def test_all_mistakes_are_told_at_once(bob: Any) -> None:
     assert not (bob.folder / "outputs" / "store" / "cells").exists()
 
 
+def test_a_wrong_shape_hides_no_later_mistake(bob: Any) -> None:
+    """Types at the top, keys that are none, entries that are no mapping: names are still looked up, by their number."""
+    (bob.folder / "plan.yaml").write_text(
+        "backbones: [pixles, 7]\n"
+        "seeds: [no]\n"
+        "sedes: [1]\n"
+        "tasks:\n"
+        "  - classification.knn\n"
+        "  - {task: classification.knn, dataset: digits, 3: 4}\n"
+        "  - {task: classification.lineer, dataset: digits}\n"
+        "  - {task: classification.knn, dataset: 'images:nowhere', kk: 3}\n"
+    )
+    code, log = bob("run", "plan.yaml")
+    assert code == 2, log
+    for words in ["backbones.1", "'pixels'", "seeds.0", "'seeds'", "task 1: an entry", "task 2: an entry",
+                  "task 3: ", "task 4 (classification.knn): ", "'kk'", "images:nowhere"]:  # fmt: skip
+        assert words in log, log
+    assert log.count("error: ") == 9, log
+    assert not (bob.folder / "outputs" / "store" / "cells").exists()
+
+
+@pytest.mark.parametrize("text", ["backbones: pixles\ntasks: {task: lineer}\n", "tasks: {task: lineer}\nseeds: 3\n"])
+def test_one_thing_where_a_list_is_due_is_looked_at_too(bob: Any, text: str) -> None:
+    (bob.folder / "plan.yaml").write_text(text)
+    code, log = bob("plan", "plan.yaml")
+    assert code == 2, log
+    assert "tasks: Input should be a valid list" in log
+    assert "unknown task 'lineer'" in log
+    assert ("'pixels'" in log) == ("pixles" in text)
+    assert ("backbones: is missing" in log) == ("pixles" not in text)
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [

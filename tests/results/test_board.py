@@ -3,6 +3,7 @@ import io
 import json
 from typing import Any
 
+import numpy as np
 import pytest
 
 from results.board import board
@@ -16,8 +17,33 @@ def test_seeds_are_averaged_and_columns_ranked(make: Any) -> None:
     assert found.rows[1].entries[0].value == pytest.approx(0.7)
     assert found.rows[1].entries[0].seeds == 2
     assert found.rows[1].entries[0].spread == pytest.approx(0.1414, abs=1e-4)
-    assert [row.rank for row in found.rows] == [1, 2, 3]
+    assert [row.rank for row in found.rows] == [1, 2, None]
     assert found.rows[2].facts.baseline
+
+
+def test_baselines_have_no_rank_take_none_away_and_come_last(make: Any) -> None:
+    """However many floors there are, and above whom: the contest is among candidates. Their z is of the whole field."""
+    candidates = [make("a", 0.9), make("b", 0.7), make("c", 0.75)]
+    floors = [make(f"random:{n}", 0.8 + n / 100, baseline=True) for n in range(3)]
+    alone, among = board(candidates), board([*candidates, *floors])
+    ranks = {row.backbone: row.rank for row in among.rows}
+    assert ranks == {
+        **{row.backbone: row.rank for row in alone.rows},
+        **dict.fromkeys(["random:0", "random:1", "random:2"]),
+    }
+    assert [row.backbone for row in among.rows] == ["a", "c", "b", "random:2", "random:1", "random:0"]
+    column = np.array([0.9, 0.7, 0.75, 0.8, 0.81, 0.82])
+    expected = (column - column.mean()) / column.std()
+    z = {row.backbone: row.z for row in among.rows}
+    assert [z[name] for name in ("a", "b", "c", "random:0", "random:1", "random:2")] == pytest.approx(expected)
+    assert "| random:2 (baseline) ° | — |" in renderer("markdown")(among)
+
+
+def test_a_board_of_floors_alone_is_in_order_of_z(make: Any) -> None:
+    found = board([make(name, value, baseline=True) for name, value in [("a", 0.1), ("b", 0.3), ("c", 0.2)]])
+    assert [(row.backbone, row.rank) for row in found.rows] == [("b", None), ("c", None), ("a", None)]
+    for name in FORMATS:
+        assert renderer(name)(found)
 
 
 def test_missing_cells_are_shown_and_ranked_after_complete_rows(make: Any) -> None:

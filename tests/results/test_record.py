@@ -102,7 +102,7 @@ def test_changes_are_named() -> None:
     )
     assert new.changes_from(old) == [
         "weights or their code changed (aaaaaaaa -> bbbbbbbb)",
-        "dataset y changed (2 -> 3)",
+        "dataset y has other contents (2 -> 3): it changed, or is another of that name",
         "preprocessing size [224, 224] -> [256, 256]",
         "protocol version 1 -> 2",
         "precision float32 -> bfloat16",

@@ -31,6 +31,22 @@ def test_home_is_the_linear_probe_and_abroad_is_matched_by_name(world, blobs) ->
     assert answers.value("effective_robustness", "worse") == pytest.approx(gap)
     assert answers["ood_top1"] == pytest.approx(np.mean([answers.value("top1", name) for name in ("away", "worse")]))
     assert answers.notes["classes:away"].value == ["d", "e", "f", "g"]
+    assert answers.notes["test_part:away"].value == "every image, since there are no splits"
+    assert answers.notes["test_part:worse"].value == "official"
+
+
+def test_items_of_the_mean_over_sets_are_named_and_tell_whose_they_are(world, blobs) -> None:
+    """Backbones are compared by them image by image."""
+    home = world.dataset("home", CLASSES[:3], {"train": blobs(210, 3, 1), "test": blobs(60, 3, 2)})
+    sets = [world.dataset(name, CLASSES[:3], {"all": blobs(rows, 3, rows)}) for name, rows in [("x", 30), ("y", 60)]]
+    answers = world.run(Shift(strengths=3), train=home, test=sets)
+    names, items = answers.outputs["test"]["item"], answers.scores["ood_top1", "test"].per_sample
+    assert len(set(names)) == len(names) == len(items) == 90
+    for name in ("x", "y"):
+        own = np.array([item.startswith(f"{name}/") for item in names])
+        assert [item.removeprefix(f"{name}/") for item in names[own]] == list(answers.outputs[name]["item"])
+        assert ((items[own] > 0) == answers.outputs[name]["correct"]).all()
+        assert items[own].sum() / len(items) * 2 == pytest.approx(answers.value("top1", name))
 
 
 def test_images_of_unlearnt_classes_are_left_out_and_counted(world, blobs) -> None:

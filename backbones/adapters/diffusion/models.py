@@ -178,7 +178,8 @@ def _wrap(pipeline: PipelineFolder, vae: nn.Module, denoiser: Denoiser) -> Backb
 
 def _card(pipeline: PipelineFolder, backbone: DiffusionBackbone) -> Card:
     name = f"diffusers:{pipeline.reference}"
-    known = next((each for each in entries() if each.name == name), None)
+    # A commit may pin what the catalogue knows by its repository alone.
+    known = next((each for each in entries() if each.name == name.partition("@")[0]), None)
     kind = type(backbone.denoiser.model).__name__
     return Card(
         name=name,
