@@ -47,8 +47,8 @@ class Column:
 class Row:
     """A backbone. ``z`` and ``rank`` are means over the columns it has; ``missing`` counts those it has not.
 
-    A baseline has no rank. ``failed`` counts those of the missing that were tried in vain: a failure is an answer, other
-    than never having been asked.
+    A baseline has no rank. ``failed`` counts those of the missing that were tried in vain: a failure is an answer,
+    other than never having been asked.
     ``certified``: what all of its numbers come from holds a certificate.
     """
 
