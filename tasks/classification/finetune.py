@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from pydantic import ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
+from torch import nn
 
 from backbones.base import Backbone
 from backbones.plugins import unknown
@@ -22,6 +23,7 @@ from backbones.training.recipe import Recipe
 from backbones.training.trainee import Trainee
 from tasks.base import Data, Note, Outputs, Score, Task, Tools
 from tasks.classification.finetune_presets import PRESETS
+from tasks.classification.head_start import HeadStart, ProbeHead, draw
 from tasks.classification.objectives import Objective, objective_of
 from tasks.classification.parts import learning_refusal, partition_notes
 from tasks.classification.tuned_network import TunedNetwork
@@ -40,6 +42,8 @@ class FineTuning(Presets, Search, Recipe, Augmentation, Task):
     ``trials`` above 1 settings are chosen with train alone; whatever is chosen is then trained on both. The last
     epoch's weights (their average, with ``average_decay``) are tested; nothing is chosen by the test part.
     ``label_smoothing`` and mixing are for classes; ``drop_path`` acts where the architecture has a place for it.
+    ``head`` is where the head starts: at a linear ``probe`` of the frozen features (of one class an image; Kumar et al.
+    2022), at ``zeros``, or drawn (``xavier``).
     """
 
     protocol_version: ClassVar[int] = 1
@@ -55,6 +59,7 @@ class FineTuning(Presets, Search, Recipe, Augmentation, Task):
     crop_scale: tuple[float, float] = (0.35, 1.0)
     label_smoothing: float = Field(default=0.1, ge=0, lt=1)
     drop_path: float = Field(default=0.0, ge=0, lt=1)
+    head: HeadStart = "probe"
     trials: int = Field(default=4, ge=1, le=256)
     space: Mapping[str, tuple[float, ...]] = Field(default_factory=lambda: {"learning_rate": (1e-4, 1e-3, 3e-3)})
 
@@ -67,6 +72,8 @@ class FineTuning(Presets, Search, Recipe, Augmentation, Task):
                 raise unknown("setting in space", name, numbers)
             for value in values:
                 _with(self, {name: value}, self.epochs)
+        if self.head == "probe" and self.kind != "class":
+            raise ValueError("head: probe is for one class an image; choose zeros or xavier")
         if self.mixes and self.global_batch % 2:
             raise ValueError(f"global_batch must be even where images are mixed in pairs, not {self.global_batch}")
         return self
@@ -95,10 +102,10 @@ class FineTuning(Presets, Search, Recipe, Augmentation, Task):
         dataset = data["dataset"][0]
         parts = partition(dataset, seed)
         yield from partition_notes(parts)
-        training = _Training(self, backbone, dataset, tools.execution, seed)
-        found = find(self, self.epochs, seed, lambda choice, epochs, name: training.on_val(choice, epochs, name, parts))
+        training = _Training(self, backbone, dataset, tools, seed, parts)
+        found = find(self, self.epochs, seed, training.on_val)
         yield from _search_notes(found)
-        objective, fitted = training.fitted(found.choice, self.epochs, "final", join(parts.train, parts.val))
+        objective, fitted = training.on_both(found.choice)
         yield from _training_notes(fitted)
         yield from objective.report(training.outputs(fitted, parts.test), parts.test)
 
@@ -119,25 +126,31 @@ class _Training:
     """Trains one backbone on parts of one dataset with one choice of settings after another."""
 
     def __init__(
-        self, settings: FineTuning, backbone: Backbone, dataset: Dataset, execution: Execution, seed: int
+        self, settings: FineTuning, backbone: Backbone, dataset: Dataset, tools: Tools, seed: int, parts: Partition
     ) -> None:
-        self.settings, self.backbone, self.dataset = settings, backbone, dataset
-        self.execution, self.seed = execution, seed
+        self.settings, self.backbone, self.dataset, self.parts = settings, backbone, dataset, parts
+        self.execution, self.seed = tools.execution, seed
+        self.probe: ProbeHead | None = None
+        if settings.head == "probe":
+            self.probe = ProbeHead(backbone, parts, len(dataset.classes), tools.extract)
 
-    def on_val(self, choice: Choice, epochs: int, name: str, parts: Partition) -> float:
+    def on_val(self, choice: Choice, epochs: int, name: str) -> float:
         """The headline metric on val after training on train."""
-        objective, fitted = self.fitted(choice, epochs, name, parts.train, parts.val)
-        return objective.merit(self.outputs(fitted, parts.val), parts.val)
+        objective, fitted = self._fitted(choice, epochs, name, self.parts.train, self.parts.val)
+        return objective.merit(self.outputs(fitted, self.parts.val), self.parts.val)
 
-    def fitted(
+    def on_both(self, choice: Choice) -> tuple[Objective, Fitted]:
+        """The training that is tested: on train and val."""
+        return self._fitted(choice, self.settings.epochs, "final", join(self.parts.train, self.parts.val))
+
+    def _fitted(
         self, choice: Choice, epochs: int, name: str, part: Part, val: Part | None = None
     ) -> tuple[Objective, Fitted]:
         """A training in a folder of its own; with ``val`` its headline is logged after every epoch."""
         recipe, augmentation, rest = _with(self.settings, choice, epochs)
         objective = objective_of(self.dataset, part, rest["label_smoothing"])
-        with torch.random.fork_rng():
-            torch.manual_seed(self.seed)
-            trainee = TunedNetwork(self.backbone, objective, rest["drop_path"])
+        trainee = TunedNetwork(self.backbone, objective, rest["drop_path"])
+        self._start(trainee.network.head, with_val=val is None)
         facts = {
             **rest,
             **asdict(augmentation),
@@ -161,6 +174,17 @@ class _Training:
     def outputs(self, fitted: Fitted, part: Part) -> Any:
         """What the fitted network answers, a row an image of the part."""
         return Judge.outputs_of(fitted.model, part, self.backbone, self.execution)
+
+    def _start(self, head: nn.Linear, with_val: bool) -> None:
+        if self.probe is not None:
+            weight, bias = self.probe.weights(with_val)
+            with torch.no_grad():
+                head.weight.copy_(weight)
+                head.bias.copy_(bias)
+        elif self.settings.head == "xavier":
+            with torch.random.fork_rng():
+                torch.manual_seed(self.seed)
+                draw(head)
 
     def _stream(self, objective: Objective, part: Part, augmentation: Augmentation) -> ImagesStream:
         targets = objective.wanted(part).numpy()
@@ -223,6 +247,8 @@ class FineTuneLabels(FineTuning):
     headline: ClassVar[str] = "mean_auc"
     kind: ClassVar[Target] = "multilabel"
 
+    head: HeadStart = "zeros"
+
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class FineTuneOrder(FineTuning):
@@ -232,6 +258,8 @@ class FineTuneOrder(FineTuning):
     headline: ClassVar[str] = "quadratic_kappa"
     kind: ClassVar[Target] = "ordinal"
 
+    head: HeadStart = "zeros"
+
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class FineTuneValue(FineTuning):
@@ -240,6 +268,8 @@ class FineTuneValue(FineTuning):
     name: ClassVar[str] = "classification.finetune_value"
     headline: ClassVar[str] = "concordance"
     kind: ClassVar[Target] = "value"
+
+    head: HeadStart = "zeros"
 
 
 TASKS = {

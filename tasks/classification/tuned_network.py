@@ -14,13 +14,13 @@ from tasks.classification.objectives import Objective
 
 
 class Network(nn.Module):
-    """Images to the objective's outputs, through ``embed`` and a linear layer."""
+    """Images to the objective's outputs, through ``embed`` and a linear layer that starts at zero."""
 
     def __init__(self, backbone: Backbone, outputs: int) -> None:
         super().__init__()
         self.backbone = backbone
         self.head = nn.Linear(_dim(backbone), outputs)
-        nn.init.xavier_normal_(self.head.weight)
+        nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
 
     def forward(self, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch outputs"]:
@@ -32,8 +32,8 @@ class Network(nn.Module):
 class TunedNetwork(Trainee):
     """A copy of the backbone, so that the one every other task uses stays as it was loaded.
 
-    What is not in its ``layers()`` (a text side, the checkpoint's own classifier) stays frozen. The head's weights are
-    drawn from torch's generator. ``has_drop_path`` says whether the architecture has a place for it.
+    What is not in its ``layers()`` (a text side, the checkpoint's own classifier) stays frozen. ``has_drop_path`` says
+    whether the architecture has a place for it.
     """
 
     def __init__(self, backbone: Backbone, objective: Objective, drop_path: float) -> None:

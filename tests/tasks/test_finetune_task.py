@@ -12,14 +12,21 @@ from pydantic import ValidationError
 
 from backbones.base import Backbone, freeze
 from backbones.catalogue import load
+from backbones.features import Extractor, ExtractSettings
 from backbones.places import Places
 from backbones.training.curves import CURVES
 from backbones.training.execution import LOGS, Execution
 from tasks.base import Data, Note, Outputs, Score, Tools
 from tasks.classification.finetune import FineTune, FineTuneLabels, FineTuneOrder, FineTuneValue, FineTuning
 from tasks.classification.finetune_presets import PRESETS
+from tasks.classification.head_start import ProbeHead
+from tasks.classification.metrics import negative_log_likelihood
+from tasks.classification.probe import fit
 from tasks.datasets.base import Dataset, Split, Target
+from tasks.datasets.joined import join
 from tasks.datasets.lossless_png import encode_png
+from tasks.datasets.partition import partition
+from tasks.features import features_of
 
 QUICK: Mapping[str, Any] = {
     "epochs": 8,
@@ -31,6 +38,7 @@ QUICK: Mapping[str, Any] = {
     "layer_decay": 1.0,
     "crop_scale": (0.9, 1.0),
     "flip": 0.0,
+    "head": "zeros",
 }
 
 
@@ -168,6 +176,25 @@ def test_presets_are_those_of_the_study() -> None:
     assert FineTune().non_defaults() == {}
     for name in PRESETS:
         FineTune(**{"preset": name})
+
+
+def test_a_head_that_starts_at_the_probe_is_the_probe(tiny: Backbone, tmp_path: Path) -> None:
+    extract, data = Extractor(ExtractSettings(tmp_path, device="cpu", workers=1)), dataset()
+    parts = partition(data, 0)
+    start = ProbeHead(tiny, parts, 3, extract)
+    features, test = (features_of(tiny, part, extract) for part in (join(parts.train, parts.val), parts.test))
+    labels = np.concatenate([parts.train.labels, parts.val.labels])
+    both = np.concatenate([start.train[0], start.val[0]])
+    assert len(features) == len(both)
+    expected = fit(both, labels, 3, start.strength, start.settings.tolerance).logits(test)
+    weight, bias = start.weights(with_val=True)
+    np.testing.assert_allclose(test @ weight.numpy().T + bias.numpy(), expected, atol=1e-4)
+
+    rates = {"learning_rate": 1e-9, "minimum_learning_rate": 0, "warmup_learning_rate": 0}
+    still = FineTune(**{**QUICK, **rates, "epochs": 1, "head": "probe"})
+    answers = still.run(tiny, {"dataset": [data]}, Tools(extract, Execution(device="cpu", workers=0)), 0)
+    (tuned,) = (one.value for one in answers if isinstance(one, Score) and one.metric == "nll")
+    assert tuned == pytest.approx(float(negative_log_likelihood(expected, parts.test.labels).mean()), rel=1e-3)
 
 
 def test_what_cannot_be_trained_is_refused_in_words(tiny: Backbone) -> None:

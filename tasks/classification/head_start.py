@@ -1,0 +1,42 @@
+"""Where the head of a fine-tuning starts: at a probe of the frozen features, at zero, or drawn."""
+
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from backbones.base import Backbone
+from tasks.base import Extract
+from tasks.classification.linear import ProbeSettings
+from tasks.classification.probe import choose, fit
+from tasks.datasets.partition import Partition
+from tasks.features import features_of
+
+HeadStart = Literal["probe", "zeros", "xavier"]
+"""``probe`` is LP-FT (Kumar et al. 2022): the first gradients of a random head distort the features it then reads."""
+
+
+class ProbeHead:
+    """A linear probe written as the weights of a linear layer. Its strength is chosen on val, once."""
+
+    def __init__(self, backbone: Backbone, parts: Partition, classes: int, extract: Extract) -> None:
+        self.classes, self.settings = classes, ProbeSettings(strengths=8)
+        self.train = features_of(backbone, parts.train, extract), parts.train.labels
+        self.val = features_of(backbone, parts.val, extract), parts.val.labels
+        self.strength = choose(self.train, self.val, classes, self.settings.grid(), self.settings.tolerance).strength
+
+    def weights(self, with_val: bool) -> tuple[Tensor, Tensor]:
+        """(classes, dim) and (classes), fitted to train alone or to both."""
+        features, labels = self.train
+        if with_val:
+            features, labels = (np.concatenate(pair) for pair in zip(self.train, self.val, strict=True))
+        probe = fit(features, labels, self.classes, self.strength, self.settings.tolerance)
+        mean, factor = torch.from_numpy(probe.scaling.mean), torch.from_numpy(probe.scaling.factor)
+        weight = probe.solution.weights[0] * factor
+        return weight, probe.solution.intercepts[0] - weight @ mean
+
+
+def draw(head: nn.Linear) -> None:
+    """Xavier-normal, as timm 0.6 resets a classifier, from torch's generator."""
+    nn.init.xavier_normal_(head.weight)
