@@ -8,8 +8,8 @@ import numpy as np
 from jaxtyping import Float32, Int64
 from numpy.typing import NDArray
 
-BLOCK = 2**22
-"""Numbers a block: 16 MiB in float32."""
+BLOCK = 2**21
+"""Numbers a block: 8 MiB in float32."""
 
 
 @dataclass(frozen=True)

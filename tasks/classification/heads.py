@@ -85,8 +85,8 @@ class Heads:
         """One step of every head on the mean cross-entropy of a batch, at ``factor`` times its learning rate."""
         kept = self._momentum if self._gradient is self._pushed else 0.0  # of what the buffer held before
         self._bias_pushed.mul_(self._momentum)
-        at_once = max(1, LOGITS // (self.count * self.classes))
-        for rows, truth in zip(torch.split(features, at_once), torch.split(labels, at_once), strict=True):
+        size = max(1, LOGITS // (self.count * self.classes))
+        for rows, truth in zip(torch.split(features, size), torch.split(labels, size), strict=True):
             errors = self._errors(rows, truth)
             self._gradient.addmm_(errors.T, rows, beta=kept, alpha=1 / len(labels))
             self._bias_pushed.add_(errors.sum(0), alpha=1 / len(labels))

@@ -64,7 +64,7 @@ def peaks(work: Callable[[], object]) -> tuple[int, int]:
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from Linux's /proc")
 def test_nothing_of_the_order_of_the_matrix_is_allocated(tmp_path: Path) -> None:
-    """1.2 GB on disk: between cache and probe, and in the whole of a training, less than a tenth of it."""
+    """1.2 GB on disk: less than a hundredth of it between cache and probe, a tenth in the whole of a training."""
     generator = np.random.default_rng(0)
     matrix = np.lib.format.open_memmap(tmp_path / "features.npy", "w+", np.float32, (ROWS, DIM))
     for begin in range(0, ROWS, 5000):
@@ -92,8 +92,8 @@ def test_nothing_of_the_order_of_the_matrix_is_allocated(tmp_path: Path) -> None
     for name, (most, traced) in {"handed out": handed, "copied, as it was": copied, "trained": trained}.items():
         print(f"{name:20} {most / MEGABYTE:7.0f} MB {traced / MEGABYTE:7.0f} MB")
     assert copied[0] > 0.9 * mapped.nbytes  # the measurement sees a copy
-    assert max(handed) < 0.1 * mapped.nbytes
-    assert max(trained) < 0.15 * mapped.nbytes
+    assert max(handed) < 0.01 * mapped.nbytes
+    assert max(trained) < 0.1 * mapped.nbytes
 
 
 def loop_of_heads(features: Tensor, labels: Tensor, settings: StreamedProbe, classes: int) -> list[nn.Linear]:
