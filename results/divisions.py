@@ -51,7 +51,7 @@ def _noted(record: Record) -> Iterator[tuple[str, str, str]]:
 def _worded(origins: Origins) -> str:
     if {origin for told in origins.values() for origin in told} == {"official"}:
         return f"official {', '.join(part for part in PARTS if part in origins)}"
-    return "; ".join(f"{part} {_some(origins[part])}" for part in PARTS if part in origins)
+    return "; ".join(f"{part} = {_some(origins[part])}" for part in PARTS if part in origins)
 
 
 def _some(told: Sequence[str]) -> str:

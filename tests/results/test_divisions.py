@@ -28,8 +28,8 @@ def test_a_data_set_is_told_once_whatever_asks_it(make: Any) -> None:
     ]
     assert divisions([*seeds, *one_way, make("b")]) == [
         "digits: official train, val, test",
-        "images:flowers: train all without what was carved; val carved from all: 20 %, seed 0 (2 more by seed); "
-        "test carved from all: 20 %",
+        "images:flowers: train = all without what was carved; val = carved from all: 20 %, seed 0 (2 more by seed); "
+        "test = carved from all: 20 %",
     ]
 
 
@@ -37,18 +37,18 @@ def test_tasks_are_named_where_they_divide_it_differently(make: Any) -> None:
     flowers = {"dataset": ["images:flowers"]}
     every = {"test_part": "every image"}
     records = [asked(make, "retrieval", every, flowers), asked(make, "head", every, flowers)]
-    assert divisions(records) == ["images:flowers: test every image"]
+    assert divisions(records) == ["images:flowers: test = every image"]
     assert divisions([*records, asked(make, "linear", CARVED, flowers)]) == [
-        "images:flowers (head, retrieval): test every image",
-        "images:flowers (linear): train all without what was carved; val carved from all: 20 %, seed 0; "
-        "test carved from all: 20 %",
+        "images:flowers (head, retrieval): test = every image",
+        "images:flowers (linear): train = all without what was carved; val = carved from all: 20 %, seed 0; "
+        "test = carved from all: 20 %",
     ]
 
 
 def test_sets_that_are_only_tested_on_are_told_apart_from_home(make: Any) -> None:
     notes = {**OFFICIAL, "test_part:images:sketch": "every image"}
     record = asked(make, "ood.shift", notes, {"test": ["images:sketch"], "train": ["digits"]})
-    assert divisions([record]) == ["digits: official train, val, test", "images:sketch: test every image"]
+    assert divisions([record]) == ["digits: official train, val, test", "images:sketch: test = every image"]
 
 
 def test_boards_tell_it_and_not_of_stale_records(make: Any) -> None:
