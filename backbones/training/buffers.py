@@ -8,13 +8,13 @@ class KeptBuffers:
     """Copies, on the device the buffers are on, in memory that is used again."""
 
     def __init__(self, module: nn.Module) -> None:
-        self._module = module
+        self._places = [(owner._buffers, name) for owner in module.modules() for name in owner._buffers]
         self._kept: list[Tensor] = []
         self._moved = False
 
     def keep(self) -> None:
         """Remember them as they are now."""
-        now = list(self._module.buffers())
+        now = self._now()
         if len(now) == len(self._kept):
             _copy(self._kept, now)
         else:
@@ -28,7 +28,11 @@ class KeptBuffers:
     def restore(self) -> None:
         """Put them back as they were remembered, unless what happened since was accepted."""
         if self._moved:
-            _copy(list(self._module.buffers()), self._kept)
+            _copy(self._now(), self._kept)
+
+    def _now(self) -> list[Tensor]:
+        held = (buffers[name] for buffers, name in self._places)
+        return [buffer for buffer in held if buffer is not None]
 
 
 @torch.no_grad()

@@ -78,7 +78,7 @@ class Stepper:
         alone = self.fabric.world_size == 1
         with nullcontext() if alone else self.fabric.no_backward_sync(self.module, enabled=not last):
             batch = self.job.stream.batch(items, step, self.fabric.device)
-            seed_chance(self.job.seed, step, part)
+            seed_chance(self.job.seed, step, part, self.fabric.device)
             loss = self.module(batch)
             self.fabric.backward(loss * (share * self.fabric.world_size))
         return cast(Tensor, loss.detach() * share)
