@@ -27,6 +27,13 @@ from backbones.weights import weights_sha256
 SOURCE = f"timm {timm.__version__}"
 
 
+STAGED = {
+    "stem": r"^stem",
+    "blocks": [(r"^stages\.(\d+)\.downsample", (0,)), (r"^stages\.(\d+)\.blocks\.(\d+)", None)],
+}
+"""The order of depth of a model that timm gives none (MetaFormers): of stages of blocks, each begun by downsampling."""
+
+
 class TimmBackbone(Backbone):
     """A timm model; its embedding is what timm hands its classifier (``forward_head(..., pre_logits=True)``)."""
 
@@ -196,7 +203,8 @@ def by_depth(model: nn.Module) -> list[tuple[str, list[nn.Parameter]]]:
     """Parameters in timm's order of depth, the classifier's left out."""
     head = {id(parameter) for parameter in head_parameters(model)}
     named = {name: value for name, value in model.named_parameters() if id(value) not in head}
-    groups = group_parameters(model, model.group_matcher(coarse=False))  # type: ignore[operator]
+    matcher = getattr(model, "group_matcher", None)
+    groups = group_parameters(model, matcher(coarse=False) if matcher else STAGED)
     kept = [[name for name in names if name in named] for _, names in sorted(groups.items())]
     return [
         (f"{depth} {names[0].rpartition('.')[0] or names[0]}", [named[name] for name in names])

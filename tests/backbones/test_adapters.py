@@ -213,6 +213,25 @@ def test_a_size_that_is_no_multiple_of_the_patch_is_what_timm_was_trained_on() -
     assert backbone.feature_maps(batch)[14].shape == (2, 32, 3, 3)
 
 
+def test_models_that_timm_gives_no_order_have_that_of_their_stages() -> None:
+    from backbones.adapters import timm_models
+
+    with torch.device("meta"):
+        model = timm_models.build("caformer_s18", {}, Places())
+    assert not hasattr(model, "group_matcher")  # once it has one, nothing of ours is needed
+    groups = timm_models.by_depth(model)
+    blocks = [(stage, block) for stage, depth in enumerate((3, 3, 9, 3)) for block in range(depth)]
+    named = {id(parameter): name for name, parameter in model.named_parameters()}
+    first = [("stem.",)]
+    middle = [
+        (f"stages.{stage}.blocks.{block}.", f"stages.{stage}.downsample." * (block == 0)) for stage, block in blocks
+    ]
+    starts = [*first, *(tuple(filter(None, each)) for each in middle), ("head.norm",)]
+    assert len(groups) == len(starts)
+    for (_, group), start in zip(groups, starts, strict=True):
+        assert all(named[id(parameter)].startswith(start) for parameter in group), (start, group)
+
+
 @pytest.mark.parametrize("kind", ["swin", "vit"])
 def test_torchvision_transformers_give_tokens_as_maps(kind: str) -> None:
     from torchvision import models

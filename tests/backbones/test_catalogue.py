@@ -206,7 +206,9 @@ def test_parameters(entry: Entry) -> None:
         elif source == "torchvision":
             parameters = torchvision_models.trunk_parameters(torchvision_models.build(entry.architecture, {}, Places()))
         else:
-            parameters = timm_models.trunk_parameters(timm_models.build(entry.architecture, {}, Places()))
+            model = timm_models.build(entry.architecture, {}, Places())
+            parameters = timm_models.trunk_parameters(model)
+            assert sum(each.numel() for _, group in timm_models.by_depth(model) for each in group) == parameters
     assert f"{parameters / 1e6:.1f}" == entry.parameters_m, reference
 
 
