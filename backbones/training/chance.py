@@ -14,7 +14,7 @@ def seed_of(seed: int, step: int, part: int) -> int:
 
 
 def seed_chance(seed: int, step: int, part: int, device: torch.device) -> None:
-    """Before micro-batch ``part`` of a step, of the host and this device: ``torch.manual_seed``, of all, took 0.8 ms."""
+    """Before micro-batch ``part`` of a step, host and this device; ``torch.manual_seed``, of all, took 0.8 ms."""
     number = seed_of(seed, step, part)
     torch.default_generator.manual_seed(number)
     if device.type == "cuda":

@@ -195,7 +195,9 @@ def test_progress_and_rows_are_told() -> None:
     told: list[Any] = []
     execution = Execution(device="cpu", workers=0, report=lambda *what: said.append(what))
     fitted = fit(tiny_vit(), Memory(), RECIPE, execution, 5, log=lambda kind, row: told.append((kind, row)))
-    assert said == [("step", step, 9) for step in range(1, 10)]
+    assert [each[:3] for each in said] == [("step", step, 9) for step in range(1, 10)]
+    losses = [f"loss {row['loss']:.3g}" for row in fitted.history]
+    assert [each[3] for each in said] == ["", *losses[:-1]]  # a step's loss is read while the next one is computed
     assert [row for kind, row in told if kind == "step"] == fitted.history
     assert [row for kind, row in told if kind == "epoch"] == fitted.epochs
     assert [kind for kind, _ in told] == ["step", "step", "step", "epoch"] * 3
