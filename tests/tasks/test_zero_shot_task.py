@@ -25,7 +25,7 @@ from tasks.classification.class_names import readable_names
 from tasks.classification.prompts import OF_OPEN_CLIP, PLACE, _sets, filled, templates_of
 from tasks.classification.zero_shot import ZeroShot, ensembles, similarities
 from tasks.datasets.base import Dataset, Split
-from tests.backbones.test_huggingface_models import save, save_tokenizer
+from tests.backbones.tiny_transformers import save, save_tokenizer
 from tests.feature_fakes import Speaking, random_images
 
 NAMES = ("tench", "great white shark", "{odd} {} name", "electric ray")
