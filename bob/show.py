@@ -8,6 +8,7 @@ from contextlib import suppress
 
 from backbones.catalogue import ADAPTERS, entries, load, resolve
 from backbones.plugins import Plugins
+from tasks.base import Task
 from tasks.catalogue import DATASETS, TASKS, open_dataset, task_class
 from tasks.datasets.base import OpenOptions
 from tasks.datasets.catalogue import NamedSet, named_sets
@@ -43,11 +44,18 @@ def _task(name: str) -> Iterator[str]:
     kind = task_class(name)
     yield f"{name}  (protocol version {kind.protocol_version}, headline {kind.headline})"
     yield ""
-    yield inspect.getdoc(kind) or ""
+    yield "\n\n".join(_meanings(kind))
     yield ""
     yield "datasets: " + ", ".join(f"{role} ({many})" for role, many in kind.roles.items())
     for field in dataclasses.fields(kind):  # type: ignore[arg-type]
         yield f"setting {field.name}: {getattr(kind(), field.name)!r}"
+
+
+def _meanings(kind: type[Task]) -> Iterator[str]:
+    """What the task says of itself, then each of the groups of settings it is put together from."""
+    for each in kind.__mro__:
+        if dataclasses.is_dataclass(each) and each.__doc__:
+            yield inspect.cleandoc(each.__doc__)
 
 
 def _named(entry: NamedSet) -> Iterator[str]:
