@@ -1,6 +1,8 @@
 """Text features: what the tower gives, prompt by prompt; computed once, by whoever is first; whole or gone on with."""
 
 import os
+import sys
+import traceback
 from dataclasses import replace
 
 import numpy as np
@@ -81,8 +83,12 @@ def test_many_processes_embed_once(settings):
     for _ in range(4):
         pid = os.fork()
         if pid == 0:
-            found = TextExtractor(settings)(Speaking(log=log), PROMPTS)
-            os._exit(int(not np.array_equal(found, one_by_one())))
+            try:
+                found = TextExtractor(settings)(Speaking(log=log), PROMPTS)
+                os._exit(int(not np.array_equal(found, one_by_one())))
+            except BaseException:  # a child that went on from here would run all the tests that follow
+                traceback.print_exc(file=sys.__stderr__)
+                os._exit(2)
         children.append(pid)
     assert [os.waitpid(pid, 0)[1] for pid in children] == [0] * 4
     assert log.read_text().splitlines() == PROMPTS
