@@ -1,4 +1,7 @@
-"""caltech101:FOLDER - Caltech-101 by the usual rule: 30 images a class to train on, drawn once, others to test on."""
+"""caltech101:FOLDER - Caltech-101 by the usual rule: 30 images a class to train on, drawn once, others to test on.
+
+For instance ``caltech101:caltech-101`` for a folder of that name below the data root.
+"""
 
 import hashlib
 from pathlib import Path

@@ -1,4 +1,7 @@
-"""chexpert:PATH[#14] - CheXpert-v1.0-small: frontal X-rays, 5 or 14 findings."""
+"""chexpert:PATH[#14] - CheXpert-v1.0-small: frontal X-rays, 5 or 14 findings.
+
+For instance ``chexpert:CheXpert-v1.0-small#14``; uncertain findings by ``?uncertain=study``, ones, zeros or unknown.
+"""
 
 import re
 from collections.abc import Iterator

@@ -1,5 +1,7 @@
 """inaturalist:FOLDER#2019|2021|2021-mini - official train and val, as the archives unpack, or torchvision's.
 
+For instance ``inaturalist:inat2021#2021-mini``.
+
 2019 takes its splits, classes and labels from ``train2019.json`` and ``val2019.json``; the images lie together. In 2021
 the folders say all that the annotation files do: the split, and the class with its number (``00000_Animalia_...``). So
 they are read alone; the annotations of 2.7 million images would take gigabytes of memory to say the same.

@@ -1,4 +1,7 @@
-"""table:PATH[#FILE][?kind=KIND&target=COLUMN,...] - images listed in a CSV file with any kind of target."""
+"""table:PATH[#FILE][?kind=KIND&target=COLUMN,...] - images listed in a CSV file with any kind of target.
+
+For instance ``table:xrays/labels.csv?kind=multilabel`` with a column for each label.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path

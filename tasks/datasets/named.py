@@ -1,4 +1,7 @@
-"""NAME[#PART] - a set of the catalogue, from whichever of its layouts is on disk: cifar-10, imagenet-1k#1%, ..."""
+"""named:NAME[#PART] - a set of the catalogue, from the first of its layouts that is on disk: named:cifar-10, ...
+
+For instance ``named:cifar-10``, or the name alone.
+"""
 
 from dataclasses import replace
 

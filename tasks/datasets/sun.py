@@ -1,4 +1,7 @@
-"""sun:FOLDER - SUN397 with the first of its ten official partitions: 50 images a class in train, 50 in test."""
+"""sun:FOLDER - SUN397 with the first of its ten official partitions: 50 images a class in train, 50 in test.
+
+For instance ``sun:SUN397``.
+"""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
