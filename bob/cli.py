@@ -289,7 +289,8 @@ def _board(records: "Sequence[Record]", store: Path, include_cost: bool = True) 
     from results.items import headline_items
     from results.store import Store
 
-    versions = {name: TASKS.load(name).protocol_version for name in TASKS.found}
+    asked = {record.cell.task for record in records} & TASKS.found.keys()  # a task is imported to say its version
+    versions = {name: TASKS.load(name).protocol_version for name in asked}
     return board(records, versions, include_cost, certified(store), partial(headline_items, Store(store)))
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from backbones.base import Backbone
 from backbones.images import Images
 from backbones.inference import Layer
-from backbones.text_features import text_features
+from backbones.text_forward import text_features
 from backbones.training.execution import Execution
 from tasks.datasets.base import Dataset
 

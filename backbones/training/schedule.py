@@ -21,8 +21,17 @@ def learning_rate(recipe: Recipe, step: int, steps_an_epoch: int) -> float:
         now, start, end = float(step), warmup, float(recipe.epochs * steps_an_epoch)
     if now < warmup:
         return recipe.warmup_learning_rate + (recipe.learning_rate - recipe.warmup_learning_rate) * now / warmup
-    fall = 0.5 * (1 + math.cos(math.pi * (now - start) / (end - start)))
-    return recipe.minimum_learning_rate + (recipe.learning_rate - recipe.minimum_learning_rate) * fall
+    span = recipe.learning_rate - recipe.minimum_learning_rate
+    return recipe.minimum_learning_rate + span * half_cosine(now, start, end)
+
+
+def half_cosine(now: float, start: float, end: float) -> float:
+    """From 1 at ``start`` to 0 at ``end``.
+
+    >>> half_cosine(0, 0, 8), half_cosine(4, 0, 8), half_cosine(8, 0, 8)
+    (1.0, 0.5, 0.0)
+    """
+    return 0.5 * (1 + math.cos(math.pi * (now - start) / (end - start)))
 
 
 def set_learning_rate(optimiser: Optimizer, rate: float) -> None:

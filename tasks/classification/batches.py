@@ -7,16 +7,11 @@ from typing import TypeVar
 import numpy as np
 from jaxtyping import Float32, Int64
 
+from backbones.training.order import epoch_order
 from tasks.rows import Rows
 
 Item = TypeVar("Item")
 Batch = tuple[Float32[np.ndarray, "b dim"], Int64[np.ndarray, " b"]]
-
-
-def epoch_order(rows: int, seed: int, epoch: int) -> Int64[np.ndarray, " rows"]:
-    """A permutation that follows from seed and epoch. Raw bits are sorted: their stream is fixed for all numpys."""
-    bits = np.random.Philox(np.random.SeedSequence([seed, epoch])).random_raw(rows)
-    return np.argsort(bits, kind="stable").astype(np.int64)
 
 
 def shuffled(

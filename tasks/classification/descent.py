@@ -1,12 +1,12 @@
 """What training heads over batches of stored features takes: how long, how large a batch, and a grid to choose from."""
 
-import math
 from itertools import product
 from typing import Annotated
 
 from pydantic import ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 
+from backbones.training.schedule import half_cosine
 from tasks.datasets.partition import Part
 
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -50,7 +50,7 @@ class DescentSettings:
         """
         if epoch < self.warmup_epochs:
             return epoch / self.warmup_epochs
-        return 0.5 * (1 + math.cos(math.pi * (epoch - self.warmup_epochs) / (self.epochs - self.warmup_epochs)))
+        return half_cosine(epoch, self.warmup_epochs, self.epochs)
 
     def too_large(self, train: Part, name: str) -> str | None:
         """Why no batch can be had of these images; None where one can."""

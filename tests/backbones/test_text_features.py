@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from backbones.features import ExtractSettings
-from backbones.text_features import BATCH_SIZE, TextExtractor, text_features
+from backbones.text_features import TextExtractor
+from backbones.text_forward import BATCH_SIZE, text_features
 from tests.feature_fakes import Fake, Speaking
 
 PROMPTS = [f"a photo of number {number}." for number in range(300)]

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from backbones.training.execution import Execution
-from tasks.classification.batches import epoch_order
+from backbones.training.order import epoch_order
 from tasks.classification.linear_sgd import StreamedProbe, train_heads
 from tasks.classification.streamed import Known
 from tasks.datasets.partition import Part

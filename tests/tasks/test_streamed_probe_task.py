@@ -10,8 +10,9 @@ from pydantic import ValidationError
 from torch import nn
 
 from backbones.training.execution import Execution
+from backbones.training.order import epoch_order
 from tasks.base import Tools
-from tasks.classification.batches import ahead, epoch_order, in_order, shuffled
+from tasks.classification.batches import ahead, in_order, shuffled
 from tasks.classification.linear import LinearProbe
 from tasks.classification.linear_sgd import StreamedProbe, train_heads
 from tasks.classification.streamed import Known
