@@ -28,7 +28,7 @@ def learning_rate(recipe: Recipe, step: int, steps_an_epoch: int) -> float:
 def half_cosine(now: float, start: float, end: float) -> float:
     """From 1 at ``start`` to 0 at ``end``.
 
-    >>> half_cosine(0, 0, 8), half_cosine(4, 0, 8), half_cosine(8, 0, 8)
+    >>> half_cosine(0.0, 0.0, 8.0), half_cosine(4.0, 0.0, 8.0), half_cosine(8.0, 0.0, 8.0)
     (1.0, 0.5, 0.0)
     """
     return 0.5 * (1 + math.cos(math.pi * (now - start) / (end - start)))

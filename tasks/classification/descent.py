@@ -50,7 +50,7 @@ class DescentSettings:
         """
         if epoch < self.warmup_epochs:
             return epoch / self.warmup_epochs
-        return half_cosine(epoch, self.warmup_epochs, self.epochs)
+        return half_cosine(epoch, self.warmup_epochs, float(self.epochs))
 
     def too_large(self, train: Part, name: str) -> str | None:
         """Why no batch can be had of these images; None where one can."""

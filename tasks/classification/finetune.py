@@ -1,35 +1,24 @@
 """Fine-tuning: the whole backbone and a fresh head trained on a dataset, by one recipe for every family."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, fields
 from typing import Any, ClassVar, Literal
 
-import torch
 from pydantic import ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
-from torch import nn
 
 from backbones.base import Backbone
 from backbones.plugins import unknown
 from backbones.training.augmentation import Augmentation
-from backbones.training.curves import draw_curves
-from backbones.training.evaluation import predictions
-from backbones.training.execution import LOGS, Execution
-from backbones.training.images_stream import ImagesStream
-from backbones.training.logs import Logs
-from backbones.training.loop import fit
 from backbones.training.outcomes import Fitted
 from backbones.training.recipe import Recipe
-from backbones.training.trainee import Trainee
 from tasks.base import Data, Note, Outputs, Score, Task, Tools
+from tasks.classification.chosen import Chosen
 from tasks.classification.finetune_presets import PRESETS
-from tasks.classification.head_start import HeadStart, ProbeHead, draw
-from tasks.classification.objectives import Objective, objective_of
+from tasks.classification.head_start import HeadStart, ProbeHead
 from tasks.classification.parts import learning_refusal, partition_notes
-from tasks.classification.tuned_network import TunedNetwork
-from tasks.datasets.base import Dataset, Target
-from tasks.datasets.joined import join
-from tasks.datasets.partition import Part, Partition, partition
+from tasks.datasets.base import Target
+from tasks.datasets.partition import partition
 from tasks.presets import Presets
 from tasks.search import Choice, Found, Search, find
 
@@ -65,6 +54,7 @@ class FineTuning(Presets, Search, Recipe, Augmentation, Task):
 
     @model_validator(mode="after")
     def _every_choice_is_a_recipe(self) -> "FineTuning":
+        _with(self, {}, self.epochs)
         numbers = [each.name for each in fields(Recipe) if each.name != "epochs"]
         numbers += [each.name for each in fields(Augmentation)] + ["label_smoothing", "drop_path"]
         for name, values in self.space.items():
@@ -74,8 +64,6 @@ class FineTuning(Presets, Search, Recipe, Augmentation, Task):
                 _with(self, {name: value}, self.epochs)
         if self.head == "probe" and self.kind != "class":
             raise ValueError("head: probe is for one class an image; choose zeros or xavier")
-        if self.mixes and self.global_batch % 2:
-            raise ValueError(f"global_batch must be even where images are mixed in pairs, not {self.global_batch}")
         return self
 
     def uses_seed(self, data: Data) -> bool:
@@ -91,8 +79,9 @@ class FineTuning(Presets, Search, Recipe, Augmentation, Task):
             return why
         parts = partition(dataset, 0)
         least = len(parts.train) + (len(parts.val) if self.trials == 1 else 0)
-        if self.global_batch > least:
-            return f"dataset {dataset.name!r}: global_batch is {self.global_batch}, but {least} images are trained on"
+        largest = int(max(self.global_batch, *self.space.get("global_batch", ())))
+        if largest > least:
+            return f"dataset {dataset.name!r}: global_batch is {largest}, but {least} images are trained on"
         return None
 
     def run(self, backbone: Backbone, data: Data, tools: Tools, seed: int) -> Iterator[Score | Outputs | Note]:
@@ -102,16 +91,21 @@ class FineTuning(Presets, Search, Recipe, Augmentation, Task):
         dataset = data["dataset"][0]
         parts = partition(dataset, seed)
         yield from partition_notes(parts)
-        training = _Training(self, backbone, dataset, tools, seed, parts)
-        found = find(self, self.epochs, seed, training.on_val)
+        from tasks.classification.tuned_training import TunedTraining  # imports lightning-fabric, which boards need not
+
+        start = ProbeHead(backbone, parts, len(dataset.classes), tools.extract) if self.head == "probe" else self.head
+        training = TunedTraining(backbone, dataset, parts, start, tools.execution, seed)
+        found = find(
+            self, self.epochs, seed, lambda choice, epochs, name: training.on_val(_with(self, choice, epochs), name)
+        )
         yield from _search_notes(found)
-        objective, fitted = training.on_both(found.choice)
+        objective, fitted = training.on_both(_with(self, found.choice, self.epochs))
         yield from _training_notes(fitted)
         yield from objective.report(training.outputs(fitted, parts.test), parts.test)
 
 
-def _with(settings: FineTuning, choice: Choice, epochs: int) -> tuple[Recipe, Augmentation, dict[str, float]]:
-    """The recipe, the augmentation and the rest with these values; a shorter training warms up for less."""
+def _with(settings: FineTuning, choice: Choice, epochs: int) -> Chosen:
+    """The settings with these values in place of their own; a shorter training warms up for less."""
     values = {**asdict(settings), **choice, "epochs": epochs}
     values["warmup_epochs"] *= epochs / settings.epochs
     recipe, augmentation = (
@@ -119,99 +113,9 @@ def _with(settings: FineTuning, choice: Choice, epochs: int) -> tuple[Recipe, Au
     )
     assert isinstance(recipe, Recipe)
     assert isinstance(augmentation, Augmentation)
-    return recipe, augmentation, {name: values[name] for name in ("label_smoothing", "drop_path")}
-
-
-class _Training:
-    """Trains one backbone on parts of one dataset with one choice of settings after another."""
-
-    def __init__(
-        self, settings: FineTuning, backbone: Backbone, dataset: Dataset, tools: Tools, seed: int, parts: Partition
-    ) -> None:
-        self.settings, self.backbone, self.dataset, self.parts = settings, backbone, dataset, parts
-        self.execution, self.seed = tools.execution, seed
-        self.probe: ProbeHead | None = None
-        if settings.head == "probe":
-            self.probe = ProbeHead(backbone, parts, len(dataset.classes), tools.extract)
-
-    def on_val(self, choice: Choice, epochs: int, name: str) -> float:
-        """The headline metric on val after training on train."""
-        objective, fitted = self._fitted(choice, epochs, name, self.parts.train, self.parts.val)
-        return objective.merit(self.outputs(fitted, self.parts.val), self.parts.val)
-
-    def on_both(self, choice: Choice) -> tuple[Objective, Fitted]:
-        """The training that is tested: on train and val."""
-        return self._fitted(choice, self.settings.epochs, "final", join(self.parts.train, self.parts.val))
-
-    def _fitted(
-        self, choice: Choice, epochs: int, name: str, part: Part, val: Part | None = None
-    ) -> tuple[Objective, Fitted]:
-        """A training in a folder of its own; with ``val`` its headline is logged after every epoch."""
-        recipe, augmentation, rest = _with(self.settings, choice, epochs)
-        objective = objective_of(self.dataset, part, rest["label_smoothing"])
-        trainee = TunedNetwork(self.backbone, objective, rest["drop_path"])
-        self._start(trainee.network.head, with_val=val is None)
-        facts = {
-            **rest,
-            **asdict(augmentation),
-            "manifest": self.dataset.manifest_sha256,
-            "weights": self.backbone.card.weights_sha256,
-        }
-        execution = self._in_folder(name)
-        judge = None if val is None else Judge(objective, val, self.backbone, execution)
-        logs = None if execution.folder is None else Logs(execution.folder / LOGS)
-        stream = self._stream(objective, part, augmentation)
-        try:
-            fitted = fit(trainee, stream, recipe, execution, self.seed, judge, logs, facts)
-        finally:
-            if logs is not None:
-                logs.close()
-                draw_curves(logs.folder)
-        if not trainee.has_drop_path:
-            fitted.notes["drop_path"] = "the architecture has no place for it; none was applied"
-        return objective, fitted
-
-    def outputs(self, fitted: Fitted, part: Part) -> Any:
-        """What the fitted network answers, a row an image of the part."""
-        return Judge.outputs_of(fitted.model, part, self.backbone, self.execution)
-
-    def _start(self, head: nn.Linear, with_val: bool) -> None:
-        if self.probe is not None:
-            weight, bias = self.probe.weights(with_val)
-            with torch.no_grad():
-                head.weight.copy_(weight)
-                head.bias.copy_(bias)
-        elif self.settings.head == "xavier":
-            with torch.random.fork_rng():
-                torch.manual_seed(self.seed)
-                draw(head)
-
-    def _stream(self, objective: Objective, part: Part, augmentation: Augmentation) -> ImagesStream:
-        targets = objective.wanted(part).numpy()
-        classes = len(self.dataset.classes) if self.dataset.target == "class" else None
-        return ImagesStream(part.images, part.rows, targets, self.backbone.preprocess, augmentation, self.seed, classes)
-
-    def _in_folder(self, name: str) -> Execution:
-        folder = self.execution.folder
-        return self.execution if folder is None else replace(self.execution, folder=folder / name)
-
-
-class Judge:
-    """The headline metric on a part, asked after every epoch; sent to other processes where several train."""
-
-    def __init__(self, objective: Objective, part: Part, backbone: Backbone, execution: Execution) -> None:
-        self.objective, self.part, self.backbone = objective, part, backbone
-        self.execution = replace(execution, report=None)
-
-    def __call__(self, model: Trainee) -> dict[str, float]:
-        outputs = self.outputs_of(model, self.part, self.backbone, self.execution)
-        return {f"val_{self.objective.headline}": self.objective.merit(outputs, self.part)}
-
-    @staticmethod
-    def outputs_of(model: Trainee, part: Part, backbone: Backbone, execution: Execution) -> Any:
-        """Outputs of the network in the order of the part."""
-        assert isinstance(model, TunedNetwork)
-        return predictions(model.network, part.images, part.rows, backbone.preprocess, execution)
+    if augmentation.mixes and recipe.global_batch % 2:
+        raise ValueError(f"global_batch must be even where images are mixed in pairs, not {recipe.global_batch}")
+    return Chosen(recipe, augmentation, values["label_smoothing"], values["drop_path"])
 
 
 def _search_notes(found: Found) -> Iterator[Note]:
@@ -225,6 +129,7 @@ def _search_notes(found: Found) -> Iterator[Note]:
 
 def _training_notes(fitted: Fitted) -> Iterator[Note]:
     yield Note("steps", fitted.steps)
+    yield Note("images_per_second_trained", fitted.images_per_second)
     yield Note("loss_by_epoch", [row["loss"] for row in fitted.epochs])
     for name, value in fitted.notes.items():
         yield Note(name, value)

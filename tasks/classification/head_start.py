@@ -1,5 +1,6 @@
 """Where the head of a fine-tuning starts: at a probe of the frozen features, at zero, or drawn."""
 
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 from backbones.base import Backbone
 from tasks.base import Extract
 from tasks.classification.linear import ProbeSettings
-from tasks.classification.probe import choose, fit
+from tasks.classification.probe import Features, Labels, choose, fit
 from tasks.datasets.partition import Partition
 from tasks.features import features_of
 
@@ -26,11 +27,18 @@ class ProbeHead:
         self.val = features_of(backbone, parts.val, extract), parts.val.labels
         self.strength = choose(self.train, self.val, classes, self.settings.grid(), self.settings.tolerance).strength
 
-    def weights(self, with_val: bool) -> tuple[Tensor, Tensor]:
-        """(classes, dim) and (classes), fitted to train alone or to both."""
-        features, labels = self.train
-        if with_val:
-            features, labels = (np.concatenate(pair) for pair in zip(self.train, self.val, strict=True))
+    @cached_property
+    def of_train(self) -> tuple[Tensor, Tensor]:
+        """(classes, dim) and (classes), fitted to train alone."""
+        return self._fitted(*self.train)
+
+    @cached_property
+    def of_both(self) -> tuple[Tensor, Tensor]:
+        """The same, fitted to train and val."""
+        features, labels = zip(self.train, self.val, strict=True)
+        return self._fitted(np.concatenate(features), np.concatenate(labels))
+
+    def _fitted(self, features: Features, labels: Labels) -> tuple[Tensor, Tensor]:
         probe = fit(features, labels, self.classes, self.strength, self.settings.tolerance)
         mean, factor = torch.from_numpy(probe.scaling.mean), torch.from_numpy(probe.scaling.factor)
         weight = probe.solution.weights[0] * factor

@@ -187,7 +187,7 @@ def test_a_head_that_starts_at_the_probe_is_the_probe(tiny: Backbone, tmp_path: 
     both = np.concatenate([start.train[0], start.val[0]])
     assert len(features) == len(both)
     expected = fit(both, labels, 3, start.strength, start.settings.tolerance).logits(test)
-    weight, bias = start.weights(with_val=True)
+    weight, bias = start.of_both
     np.testing.assert_allclose(test @ weight.numpy().T + bias.numpy(), expected, atol=1e-4)
 
     rates = {"learning_rate": 1e-9, "minimum_learning_rate": 0, "warmup_learning_rate": 0}
@@ -204,6 +204,8 @@ def test_what_cannot_be_trained_is_refused_in_words(tiny: Backbone) -> None:
 
     assert "no parameters to fine-tune" in why(FineTune(), load("pixels", Places()), dataset())
     assert "global_batch is 64, but 24 images" in why(FineTune(), tiny, dataset(train=30))
+    widest = FineTune(**{**QUICK, "trials": 2, "space": {"global_batch": (128.0,)}})
+    assert "global_batch is 128, but 78 images" in why(widest, tiny, dataset())
     assert "several labels" in why(FineTune(), tiny, dataset("multilabel"))
     one_class = dataset()
     one_class.splits["train"].labels[:] = 1
@@ -223,6 +225,7 @@ def test_what_cannot_be_trained_is_refused_in_words(tiny: Backbone) -> None:
         ({"warmup_epochs": 99}, "above epochs"),
         ({"crop_scale": (0.9, 0.1)}, "lowest, highest"),
         ({"mixup": 0.8, "global_batch": 33}, "global_batch must be even"),
+        ({"mixup": 0.8, "space": {"global_batch": (32.0, 33.0)}}, "global_batch must be even"),
     ],
 )
 def test_wrong_settings_are_named(settings: dict[str, Any], said: str) -> None:
