@@ -14,7 +14,8 @@ from torch.nn.functional import one_hot
 from backbones.base import Preprocess
 from backbones.images import Images, decode_row
 from backbones.preprocessing import normalise
-from backbones.training.augmentation import Augment, Augmentation, Patch
+from backbones.training.augment import Augment, Patch
+from backbones.training.augmentation import Augmentation
 from backbones.training.mixing import choose_mix, mix_images, mix_targets
 
 

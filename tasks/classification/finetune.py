@@ -79,7 +79,7 @@ class FineTuning(Presets, Search, Recipe, Augmentation, Task):
             return why
         parts = partition(dataset, 0)
         least = len(parts.train) + (len(parts.val) if self.trials == 1 else 0)
-        largest = int(max(self.global_batch, *self.space.get("global_batch", ())))
+        largest = int(max((self.global_batch, *self.space.get("global_batch", ()))))
         if largest > least:
             return f"dataset {dataset.name!r}: global_batch is {largest}, but {least} images are trained on"
         return None

@@ -90,7 +90,7 @@ def test_rand_augment(files, monkeypatch):
     """timm's operations in both; its ``posterize`` is mended for the rival too, which Pillow 13 would end."""
     from timm.data import auto_augment
 
-    from backbones.training.augmentation import _posterize
+    from backbones.training.augment import _posterize
 
     for name in ("Posterize", "PosterizeIncreasing"):
         monkeypatch.setitem(auto_augment.NAME_TO_OP, name, _posterize)

@@ -15,8 +15,9 @@ from torchvision.transforms import InterpolationMode, RandomResizedCrop
 from backbones.base import Preprocess
 from backbones.images import to_pil
 from backbones.preprocessing import LARGEST_TOLERANCE, MEAN_TOLERANCE
-from backbones.training import augmentation
-from backbones.training.augmentation import ITEM_CHANCE, Augment, Augmentation, Patch
+from backbones.training import augment
+from backbones.training.augment import ITEM_CHANCE, Augment, Patch
+from backbones.training.augmentation import Augmentation
 from backbones.training.seeded import seeded
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -45,7 +46,7 @@ def resized_by_pil(monkeypatch):
         resized = to_pil(image).resize(size[::-1], Image.Resampling[interpolation.upper()])
         return torch.from_numpy(np.array(resized)).permute(2, 0, 1)
 
-    monkeypatch.setattr(augmentation, "resize", resize)
+    monkeypatch.setattr(augment, "resize", resize)
 
 
 @pytest.mark.usefixtures("resized_by_pil")
@@ -177,7 +178,7 @@ def test_erasing_has_the_law_of_timm():
 def test_posterising_is_pillows_and_black_for_no_bits(photograph, bits):
     image = to_pil(photograph)
     expected = ImageOps.posterize(image, bits) if bits else Image.new("RGB", image.size)
-    assert augmentation._posterize(image, bits, resample=3, fillcolor=(1, 2, 3)).tobytes() == expected.tobytes()
+    assert augment._posterize(image, bits, resample=3, fillcolor=(1, 2, 3)).tobytes() == expected.tobytes()
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,8 @@ from torchvision.transforms import v2
 
 from backbones.base import Preprocess
 from backbones.images import UnreadableImage, decode
-from backbones.training.augmentation import Augment, Augmentation
+from backbones.training.augment import Augment
+from backbones.training.augmentation import Augmentation
 from backbones.training.images_stream import ImagesStream
 from backbones.training.loader import Wanted, load
 from backbones.training.mixing import choose_mix, mix_images, mix_targets
