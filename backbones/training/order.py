@@ -24,13 +24,6 @@ def epoch_order(rows: int, seed: int, epoch: int) -> NDArray[np.int64]:
     return np.argsort(bits, kind="stable").astype(np.int64)
 
 
-def rows_of_step(step: int, rows: int, global_batch: int, seed: int) -> tuple[int, tuple[int, ...]]:
-    """The epoch of a step (both from 0) and its rows, in order."""
-    epoch, within = divmod(step, steps_an_epoch(rows, global_batch))
-    order = epoch_order(rows, seed, epoch)
-    return epoch, tuple(order[within * global_batch : (within + 1) * global_batch].tolist())
-
-
 def split(global_batch: int, parts: int) -> list[slice]:
     """Contiguous runs that differ by at most one pair (2 j, 2 j + 1); a pair is never parted.
 

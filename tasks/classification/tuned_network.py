@@ -12,6 +12,9 @@ from backbones.training.images_stream import ImageBatch
 from backbones.training.trainee import Trainee
 from tasks.classification.objectives import Objective
 
+SWITCH = "set_grad_checkpointing"
+"""What timm's and open_clip's models call it."""
+
 
 class Network(nn.Module):
     """Images to the objective's outputs, through ``embed`` and a linear layer that starts at zero."""
@@ -55,6 +58,24 @@ class TunedNetwork(Trainee):
     def layers(self) -> list[tuple[str, list[nn.Parameter]]]:
         """The backbone's by depth, then the head."""
         return [*self.network.backbone.layers(), ("head", list(self.network.head.parameters()))]
+
+    def recompute(self) -> None:
+        """Activations of timm's and open_clip's blocks are computed again in the backward pass.
+
+        Raises ``ValueError`` for other architectures, and with BatchNorm, whose running statistics would move twice.
+        """
+        modules = list(self.network.backbone.modules())
+        switches = [switch for module in modules if callable(switch := getattr(module, SWITCH, None))]
+        name = self.network.backbone.card.name
+        if not switches:
+            raise ValueError(f"gradient_checkpointing: no module of {name} has {SWITCH}(); lower device_batch instead")
+        if any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in modules):
+            raise ValueError(
+                f"gradient_checkpointing: {name} has BatchNorm, which would see each batch twice; lower device_batch "
+                "instead"
+            )
+        for switch in switches:
+            switch(True)
 
 
 def _dim(backbone: Backbone) -> int:

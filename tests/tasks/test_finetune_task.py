@@ -21,7 +21,9 @@ from tasks.classification.finetune import FineTune, FineTuneLabels, FineTuneOrde
 from tasks.classification.finetune_presets import PRESETS
 from tasks.classification.head_start import ProbeHead
 from tasks.classification.metrics import negative_log_likelihood
+from tasks.classification.objectives import OneClass
 from tasks.classification.probe import fit
+from tasks.classification.tuned_network import TunedNetwork
 from tasks.datasets.base import Dataset, Split, Target
 from tasks.datasets.joined import join
 from tasks.datasets.lossless_png import encode_png
@@ -125,6 +127,30 @@ def test_the_device_batch_changes_nothing_but_rounding(tiny: Backbone) -> None:
     task, data = FineTune(**{**QUICK, "epochs": 1, "mixup": 0.4, "cutmix": 1.0}), dataset()
     whole = run(task, tiny, data)[0]["nll"].value
     assert run(task, tiny, data, device_batch=4)[0]["nll"].value == pytest.approx(whole, abs=1e-4)
+
+
+def test_activations_computed_again_change_nothing(tiny: Backbone) -> None:
+    task, data = FineTune(**{**QUICK, "epochs": 1, "drop_path": 0.2}), dataset()
+    kept = run(task, tiny, data)[0]["nll"].value
+    assert run(task, tiny, data, gradient_checkpointing=True)[0]["nll"].value == pytest.approx(kept, abs=1e-6)
+
+
+def test_activations_are_computed_again(tiny: Backbone) -> None:
+    network, seen = TunedNetwork(tiny, OneClass(3), 0.0).train(), []
+    network.network.backbone.model.blocks[0].register_forward_pre_hook(lambda *_: seen.append(1))
+    for again in (1, 2):
+        network.network(torch.randn(2, 3, 160, 160)).sum().backward()
+        assert len(seen) == again
+        network.recompute()
+        seen.clear()
+
+
+def test_activations_that_may_not_be_computed_again_are_refused(tiny: Backbone) -> None:
+    task, data = FineTune(**{**QUICK, "epochs": 1}), dataset()
+    with pytest.raises(ValueError, match=r"has BatchNorm.*lower device_batch"):
+        run(task, freeze(load("random:timm:test_resnet", Places())), data, gradient_checkpointing=True)
+    with pytest.raises(ValueError, match=r"has set_grad_checkpointing\(\).*lower device_batch"):
+        run(task, freeze(load("random:torchvision:squeezenet1_1", Places())), data, gradient_checkpointing=True)
 
 
 @pytest.mark.parametrize(
