@@ -46,6 +46,18 @@ class Solution:
         """Scores of every class by every model."""
         return torch.stack([features @ w.T + b for w, b in zip(self.weights, self.intercepts, strict=True)])
 
+    def only(self, place: int) -> "Solution":
+        """The model of one strength."""
+        here = slice(place, place + 1)
+        return Solution(
+            self.weights[here],
+            self.intercepts[here],
+            self.objective[here],
+            self.gradient_norm[here],
+            self.converged[here],
+            self.iterations,
+        )
+
 
 def solve(
     features: Float[Tensor, "n dim"],

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from jaxtyping import Float32, Int64
+from numpy.typing import NDArray
 
 from tasks.classification.logistic import Solution, solve
 from tasks.classification.metrics import negative_log_likelihood, top_k_correct
@@ -14,6 +15,9 @@ from tasks.rows import blocks_of
 
 Features = Float32[np.ndarray, "n dim"]
 Labels = Int64[np.ndarray, "n"]
+
+Side = tuple[NDArray[np.float32], NDArray[np.int64]]
+"""Features (n, dim) and labels of one side of a division."""
 
 
 @dataclass(frozen=True)
@@ -84,19 +88,29 @@ def choose(
     tolerance: float,
 ) -> Choice:
     """The strength with the highest top-1 on val; of equals the one with the lowest loss, then the strongest."""
-    scaling = scaling_of(train[0])
+    return choose_over([(train, val)], classes, strengths, tolerance)
+
+
+def choose_over(
+    divisions: Sequence[tuple[Side, Side]],
+    classes: int,
+    strengths: Sequence[float],
+    tolerance: float,
+) -> Choice:
+    """The same over several divisions into (learnt from, held out): every image held out counts the same.
+
+    ``start`` is the chosen strength's solution in the first of them.
+    """
     grid = sorted(strengths)
-    solution = solve(scaling(train[0]), torch.from_numpy(train[1]), classes, torch.tensor(grid), tolerance)
-    logits = [scores.numpy() for scores in solution.logits(scaling(val[0]))]
-    accuracy = [float(top_k_correct(scores, val[1], 1).mean()) for scores in logits]
-    losses = [float(negative_log_likelihood(scores, val[1]).mean()) for scores in logits]
-    best = max(range(len(grid)), key=lambda index: (accuracy[index], -losses[index], grid[index]))
-    alone = Solution(
-        solution.weights[best : best + 1],
-        solution.intercepts[best : best + 1],
-        solution.objective[best : best + 1],
-        solution.gradient_norm[best : best + 1],
-        solution.converged[best : best + 1],
-        solution.iterations,
-    )
-    return Choice(grid[best], tuple(accuracy), alone)
+    solutions: list[Solution] = []
+    correct, losses = [], []
+    for (known, their_labels), (asked, labels) in divisions:
+        scaling = scaling_of(known)
+        solution = solve(scaling(known), torch.from_numpy(their_labels), classes, torch.tensor(grid), tolerance)
+        logits = [scores.numpy() for scores in solution.logits(scaling(asked))]
+        correct.append([top_k_correct(scores, labels, 1) for scores in logits])
+        losses.append([negative_log_likelihood(scores, labels) for scores in logits])
+        solutions.append(solution)
+    accuracy, loss = (np.concatenate(column, axis=1).mean(1).tolist() for column in (correct, losses))
+    best = max(range(len(grid)), key=lambda index: (accuracy[index], -loss[index], grid[index]))
+    return Choice(grid[best], tuple(accuracy), solutions[0].only(best))

@@ -6,8 +6,9 @@ from pydantic import ValidationError
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from tasks.classification.few_shot import FewShot, drawn
+from tasks.classification.few_shot import FewShot, drawn, folds
 from tasks.classification.linear import LinearProbe
+from tasks.datasets.partition import partition
 
 CLASSES = tuple("abcdefg")
 
@@ -98,3 +99,37 @@ def test_more_shots_are_better_and_scores_are_means_over_draws(world, blobs) -> 
     assert one.notes["strengths"].value == [0.01] * 3
     assert one.notes["images_drawn"].value == 7
     assert {"prediction_0", "prediction_2", "correct"} <= set(one.outputs["test"])
+
+
+def test_folds_hold_every_image_out_once_and_never_a_class_whole() -> None:
+    labels = np.array([0] * 5 + [1] * 3 + [2])
+    fold = folds(labels, seed=1)
+    assert np.bincount(fold[labels == 0]).tolist() == [1] * 5
+    assert len(set(fold[labels == 1])) == 3
+    assert fold[labels == 2].tolist() == [-1]
+    for part in range(5):
+        assert set(labels[fold != part]) == {0, 1, 2}
+    assert set(folds(np.repeat([0, 1], 2), seed=0)) == {0, 1}
+    assert set(folds(np.arange(4), seed=0)) == {-1}
+
+
+def test_the_strength_of_a_draw_is_the_best_over_its_folds(world, blobs) -> None:
+    """Against scikit-learn at each strength on each fold: the chosen one is right most often, counted over all."""
+    features, labels = blobs(35, 7, 4)
+    dataset = world.dataset("d", CLASSES, {"train": (features, labels), "test": blobs(70, 7, 2)})
+    task = FewShot(shots=100, draws=1, strengths=4)
+    chosen = world.run(task, dataset=dataset).notes["strengths"].value[0]
+    parts = partition(dataset, 0)
+    rows = np.concatenate([parts.train.rows, parts.val.rows])
+    x, y = features[rows], labels[rows]
+    fold = folds(y, 0)
+    right = dict.fromkeys(task.grid(), 0)
+    for strength in right:
+        for part in range(5):
+            known, held = fold != part, fold == part
+            scaler = StandardScaler().fit(x[known])
+            rival = LogisticRegression(C=1 / (strength * known.sum()), tol=1e-8, max_iter=5000)
+            rival.fit(scaler.transform(x[known]), y[known])
+            right[strength] += int((rival.predict(scaler.transform(x[held])) == y[held]).sum())
+    assert min(right.values()) < max(right.values())
+    assert right[chosen] == max(right.values())
