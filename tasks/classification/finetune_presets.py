@@ -17,7 +17,7 @@ _MIXED = {
     "crop_scale": (0.08, 1.0),
     "label_smoothing": 0.1,
 }
-_ONE_TRIAL = {"trials": 1, "space": {}, "head": "xavier"}
+_ONE_TRIAL = {"trials": 1, "space": {}, "head": "xavier", "batch_norm": "batch"}
 
 BOB_2023: Mapping[str, Any] = {
     **_ONE_TRIAL,

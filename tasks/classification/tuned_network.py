@@ -5,11 +5,13 @@ import copy
 import torch
 from jaxtyping import Float, Float32
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from backbones.base import Backbone
 from backbones.training.drop_path import set_drop_path
 from backbones.training.images_stream import ImageBatch
 from backbones.training.trainee import Trainee
+from tasks.classification.chosen import BatchNorm
 from tasks.classification.objectives import Objective
 
 SWITCH = "set_grad_checkpointing"
@@ -36,10 +38,11 @@ class TunedNetwork(Trainee):
     """A copy of the backbone, so that the one every other task uses stays as it was loaded.
 
     What is not in its ``layers()`` (a text side, the checkpoint's own classifier) stays frozen. ``has_drop_path`` says
-    whether the architecture has a place for it.
+    whether the architecture has a place for it. With ``batch_norm="frozen"`` BatchNorm normalises by the statistics it
+    was loaded with, as in evaluation, while its scale and shift are trained: no image sees its neighbours in the batch.
     """
 
-    def __init__(self, backbone: Backbone, objective: Objective, drop_path: float) -> None:
+    def __init__(self, backbone: Backbone, objective: Objective, drop_path: float, batch_norm: BatchNorm) -> None:
         super().__init__()
         trained = copy.deepcopy(backbone)
         for parameter in trained.parameters():
@@ -50,6 +53,16 @@ class TunedNetwork(Trainee):
         self.has_drop_path = bool(set_drop_path(trained, drop_path)) if drop_path > 0 else True
         self.network = Network(trained, objective.outputs)
         self.objective = objective
+        norms = [module for module in trained.modules() if isinstance(module, _BatchNorm)]
+        self._moving_norms = norms if batch_norm == "batch" else []
+        self._still_norms = norms if batch_norm == "frozen" else []
+
+    def train(self, mode: bool = True) -> "TunedNetwork":
+        """Training mode for all but BatchNorm whose statistics are frozen."""
+        super().train(mode)
+        for module in self._still_norms:
+            module.eval()
+        return self
 
     def forward(self, batch: ImageBatch) -> Float32[Tensor, ""]:
         """The objective's mean loss."""
@@ -62,19 +75,19 @@ class TunedNetwork(Trainee):
     def recompute(self) -> None:
         """Activations of timm's and open_clip's blocks are computed again in the backward pass.
 
-        Raises ``ValueError`` for other architectures, and with BatchNorm, whose running statistics would move twice.
+        Raises ``ValueError`` for other architectures, and where statistics of BatchNorm move: they would do so twice.
         """
-        modules = list(self.network.backbone.modules())
-        switches = [switch for module in modules if callable(switch := getattr(module, SWITCH, None))]
+        switches = [getattr(module, SWITCH, None) for module in self.network.backbone.modules()]
+        callable_ones = [switch for switch in switches if callable(switch)]
         name = self.network.backbone.card.name
-        if not switches:
+        if not callable_ones:
             raise ValueError(f"gradient_checkpointing: no module of {name} has {SWITCH}(); lower device_batch instead")
-        if any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in modules):
+        if self._moving_norms:
             raise ValueError(
-                f"gradient_checkpointing: {name} has BatchNorm, which would see each batch twice; lower device_batch "
-                "instead"
+                f"gradient_checkpointing: {name} has BatchNorm, which would see each batch twice; set batch_norm: "
+                "frozen, or lower device_batch instead"
             )
-        for switch in switches:
+        for switch in callable_ones:
             switch(True)
 
 

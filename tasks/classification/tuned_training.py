@@ -56,7 +56,7 @@ class TunedTraining:
 
     def _fitted(self, chosen: Chosen, name: str, part: Part, val: Part | None) -> tuple[Objective, Fitted]:
         objective = objective_of(self.dataset, part, chosen.label_smoothing)
-        trainee = TunedNetwork(self.backbone, objective, chosen.drop_path)
+        trainee = TunedNetwork(self.backbone, objective, chosen.drop_path, chosen.batch_norm)
         self._start_head(trainee.network.head, with_val=val is None)
         folder = None if self.execution.folder is None else self.execution.folder / name
         execution = replace(self.execution, folder=folder)

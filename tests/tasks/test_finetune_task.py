@@ -136,7 +136,7 @@ def test_activations_computed_again_change_nothing(tiny: Backbone) -> None:
 
 
 def test_activations_are_computed_again(tiny: Backbone) -> None:
-    network, seen = TunedNetwork(tiny, OneClass(3), 0.0).train(), []
+    network, seen = TunedNetwork(tiny, OneClass(3), 0.0, "frozen").train(), []
     network.network.backbone.model.blocks[0].register_forward_pre_hook(lambda *_: seen.append(1))
     for again in (1, 2):
         network.network(torch.randn(2, 3, 160, 160)).sum().backward()
@@ -147,10 +147,39 @@ def test_activations_are_computed_again(tiny: Backbone) -> None:
 
 def test_activations_that_may_not_be_computed_again_are_refused(tiny: Backbone) -> None:
     task, data = FineTune(**{**QUICK, "epochs": 1}), dataset()
+    moving = FineTune(**{**QUICK, "epochs": 1, "batch_norm": "batch"})
     with pytest.raises(ValueError, match=r"has BatchNorm.*lower device_batch"):
-        run(task, freeze(load("random:timm:test_resnet", Places())), data, gradient_checkpointing=True)
+        run(moving, freeze(load("random:timm:test_resnet", Places())), data, gradient_checkpointing=True)
     with pytest.raises(ValueError, match=r"has set_grad_checkpointing\(\).*lower device_batch"):
         run(task, freeze(load("random:torchvision:squeezenet1_1", Places())), data, gradient_checkpointing=True)
+
+
+def test_frozen_statistics_make_the_device_batch_matter_no_more() -> None:
+    """With a network of BatchNorm, where those of each batch make it matter, and with checkpointing on."""
+    backbone, data = freeze(load("random:timm:test_resnet", Places())), dataset()
+    losses = {}
+    for batch_norm in ("frozen", "batch"):
+        task = FineTune(**{**QUICK, "epochs": 1, "batch_norm": batch_norm})
+        whole, parted = (run(task, backbone, data, device_batch=size)[0]["nll"].value for size in (16, 4))
+        losses[batch_norm] = whole
+        assert (abs(whole - parted) < 1e-4) == (batch_norm == "frozen")
+    again = FineTune(**{**QUICK, "epochs": 1})
+    computed_again = run(again, backbone, data, gradient_checkpointing=True)[0]["nll"].value
+    assert computed_again == pytest.approx(losses["frozen"], abs=1e-5)
+
+
+def test_frozen_statistics_stay_and_scale_and_shift_learn() -> None:
+    backbone = freeze(load("random:timm:test_resnet", Places()))
+    for batch_norm in ("frozen", "batch"):
+        network = TunedNetwork(backbone, OneClass(3), 0.0, batch_norm).train()
+        norms = [module for module in network.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+        before = [norm.running_mean.clone() for norm in norms]
+        network.network(torch.randn(4, 3, 64, 64)).square().sum().backward()
+        moved = [not torch.equal(norm.running_mean, old) for norm, old in zip(norms, before, strict=True)]
+        assert norms
+        assert moved == [batch_norm == "batch"] * len(norms)
+        assert all(norm.weight.grad is not None for norm in norms)
+        assert all(module.training for module in network.modules() if module not in norms)
 
 
 @pytest.mark.parametrize(
