@@ -2,7 +2,7 @@
 
 import inspect
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from functools import cached_property
 from pathlib import Path
@@ -13,8 +13,10 @@ import open_clip
 import torch
 from jaxtyping import Float
 from open_clip import convert, factory
+from open_clip.timm_model import TimmModel
 from torch import Tensor, nn
 
+from backbones.adapters import timm_reference
 from backbones.adapters.hub import commit_of, no_long_wait
 from backbones.adapters.library import Library
 from backbones.adapters.open_clip_tags import data_of, licence_of, method_of
@@ -128,7 +130,8 @@ def untrained(reference: str, places: Places) -> Backbone:
 
 
 def reference(reference: str, places: Places) -> Reference:
-    """open_clip's own transform and ``encode_image``; dense maps by its own ``forward_intermediates``.
+    """open_clip's own transform and ``encode_image``; dense maps by its own ``forward_intermediates``, but those of a
+    plain timm transformer by timm's ``forward_features``, the tokens that its pooling is given.
 
     One thing is not left to open_clip's defaults: it only warns where a tag was trained with another activation
     (QuickGELU) than the architecture's configuration says.
@@ -156,22 +159,33 @@ def untrained_reference(reference: str, backbone: Backbone, places: Places) -> R
 
 def _own_path(model: Any, transform: Any) -> Reference:
     model.eval()
-    plain = getattr(model.visual, "attn_pool", None) is None  # CoCa's final norm does not fit its tokens
 
     @torch.no_grad()
     def embed(images: Tensor) -> Tensor:
         embedded: Tensor = model.encode_image(images, normalize=False)
         return embedded
 
+    return Reference(transform, embed, _dense_path(model.visual))
+
+
+def _dense_path(visual: Any) -> Callable[[Tensor], Mapping[int, Tensor]] | None:
+    """Maps after the final norm, where there is one; None for CoCa, whose final norm does not fit its tokens.
+
+    ``forward_intermediates`` of a timm tower leaves the norm out unless told, so the last block's tokens are not what
+    the tower's own pooling is given (SigLIP 2 B/16 with random weights: apart by 1.5 of the root mean square).
+    """
+    if isinstance(visual, TimmModel) and isinstance(visual.trunk, timm_reference.PLAIN):
+        return timm_reference.dense_path(visual.trunk)
+    if getattr(visual, "attn_pool", None) is not None:
+        return None
+
     @torch.no_grad()
     def feature_maps(images: Tensor) -> Mapping[int, Tensor]:
-        normalise = isinstance(model.visual, open_clip.transformer.VisionTransformer)
-        found = model.visual.forward_intermediates(images, intermediates_only=True, normalize_intermediates=normalise)[
-            "image_intermediates"
-        ]
-        return {images.shape[-1] // each.shape[-1]: each for each in found}
+        normalise = isinstance(visual, open_clip.transformer.VisionTransformer)
+        found = visual.forward_intermediates(images, intermediates_only=True, normalize_intermediates=normalise)
+        return {images.shape[-1] // each.shape[-1]: each for each in found["image_intermediates"]}
 
-    return Reference(transform, embed, feature_maps if plain else None)
+    return feature_maps
 
 
 def split(name: str) -> tuple[str, str]:

@@ -3,18 +3,23 @@
 import copy
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import timm
 import torch
 from timm.data import create_transform  # type: ignore[attr-defined]
 from timm.data.config import resolve_model_data_config
+from timm.models import Beit, Eva, VisionTransformer
 from torch import Tensor, nn
 
 from backbones.adapters.timm_models import pinned
 from backbones.base import Backbone, Preprocess
 from backbones.places import Places
 from backbones.reference import Reference, model_of, not_comparable
+
+PLAIN = (VisionTransformer, Eva, Beit)
+"""Transformers of one grid of patches, whose ``forward_features`` are tokens: those before the patches come first."""
 
 
 def reference(reference: str, places: Places) -> Reference:
@@ -59,7 +64,19 @@ def _own_path(model: nn.Module, stated: dict[str, Any] | None = None) -> Referen
     model.eval()
     headless = copy.deepcopy(model)
     headless.reset_classifier(0)  # type: ignore[operator]
-    return Reference(create_transform(**config, is_training=False), headless, _hooked_maps(model))
+    return Reference(create_transform(**config, is_training=False), headless, dense_path(model))
+
+
+def dense_path(model: nn.Module) -> Callable[[Tensor], dict[int, Tensor]] | None:
+    """timm's dense output of a full pass: a plain transformer's tokens, else its stages; None where it has neither."""
+    return partial(_last_tokens, model) if isinstance(model, PLAIN) else _hooked_maps(model)
+
+
+def _last_tokens(model: Any, images: Tensor) -> dict[int, Tensor]:
+    """``forward_features`` (what timm's own pooling is given, so after the final norm) as a map."""
+    height, width = model.patch_embed.dynamic_feat_size(images.shape[-2:])
+    patches = model.forward_features(images)[:, model.num_prefix_tokens :]
+    return {images.shape[-1] // width: patches.unflatten(1, (height, width)).permute(0, 3, 1, 2)}
 
 
 def _hooked_maps(model: nn.Module) -> Callable[[Tensor], dict[int, Tensor]] | None:

@@ -149,6 +149,7 @@ def test_other_weights_the_second_time_are_another_backbone() -> None:
     "name",
     [
         "random:timm:test_resnet",
+        "random:timm:test_vit",
         "random:open_clip:test_vit",
         "random:huggingface:test_dinov2",
         "random:huggingface:test_sam",
@@ -164,3 +165,16 @@ def test_features_of_another_model_are_not_upstreams(name: str) -> None:
     assert found["features as upstream"].passed is False
     assert found["maps as upstream"].passed is False
     assert found["preprocessing as upstream"].passed
+
+
+def test_maps_without_the_final_norm_are_not_upstreams() -> None:
+    name = "random:timm:test_vit"
+    backbone = load(name)
+    trunk = copy.deepcopy(backbone.model).eval()  # type: ignore[arg-type]
+    assert verdicts(backbone, name)["maps as upstream"].passed
+
+    def before_the_norm(images: Tensor) -> dict[int, Tensor]:
+        return {16: trunk.forward_intermediates(images, indices=1, intermediates_only=True)[0]}  # type: ignore[operator]
+
+    backbone.feature_maps = before_the_norm  # type: ignore[method-assign]
+    assert verdicts(backbone, name)["maps as upstream"].passed is False

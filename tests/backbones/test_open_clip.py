@@ -52,6 +52,17 @@ CONFIGS: dict[str, dict[str, Any]] = {
         "vision_cfg": {"timm_model_name": "test_vit3", "timm_pool": "map", "timm_proj": "none", "image_size": 160},
         "text_cfg": {**TEXT, "no_causal_mask": True, "pool_type": "last", "proj_bias": True},
     },
+    "tiny-timm-rotary": {  # Perception Encoder: a class token, rotary positions, pooled by attention
+        "embed_dim": 512,
+        "custom_text": True,
+        "vision_cfg": {
+            "timm_model_name": "vit_pe_core_tiny_patch16_384",
+            "timm_pool": "map",
+            "timm_proj": None,
+            "image_size": 384,
+        },
+        "text_cfg": TEXT,
+    },
     "tiny-timm-convnext": {
         "embed_dim": 32,
         "vision_cfg": {"timm_model_name": "test_convnext", "timm_pool": "", "timm_proj": "linear", "image_size": 160},
@@ -213,11 +224,26 @@ def test_reference_path_agrees(name: str, loaded: Callable[[str], Backbone]) -> 
     assert (reference.feature_maps is None) == (name == "tiny-coca")
     if reference.feature_maps is not None:
         ours, theirs = backbone.feature_maps(batch), reference.feature_maps(batch)
+        assert list(ours) == list(theirs)
         for stride, features in ours.items():
-            if "timm-vit" not in name and "timm-map" not in name:  # open_clip leaves those without timm's final norm
-                torch.testing.assert_close(features, theirs[stride], rtol=1e-5, atol=1e-5)
+            torch.testing.assert_close(features, theirs[stride], rtol=1e-5, atol=1e-5)
     photo = Image.fromarray(np.random.default_rng(0).integers(0, 256, (90, 120, 3), dtype=np.uint8))
     torch.testing.assert_close(reference_transform(backbone.preprocess)(photo), reference.transform(photo))
+
+
+@pytest.mark.parametrize("name", ["tiny-timm-map", "tiny-timm-rotary"])
+@torch.no_grad()
+def test_maps_of_a_tower_pooled_by_attention_are_the_tokens_it_pools(
+    name: str, files: Path, loaded: Callable[[str], Backbone]
+) -> None:
+    backbone, model = freeze(loaded(name)), own(files, name)
+    pooled: list[Tensor] = []
+    model.visual.trunk.attn_pool.register_forward_pre_hook(lambda module, inputs: pooled.append(inputs[0]))
+    batch = images(backbone)
+    model.encode_image(batch)
+    (features,) = backbone.feature_maps(batch).values()
+    count = features.shape[2] * features.shape[3]  # of patches; a class token comes before them
+    torch.testing.assert_close(features.flatten(2).transpose(1, 2), pooled[0][:, -count:], rtol=1e-5, atol=1e-5)
 
 
 def test_interpolated_positions_are_those_of_a_model_built_for_that_size(loaded: Callable[[str], Backbone]) -> None:
