@@ -50,6 +50,17 @@ def spelt(name: str) -> str:
     return "" if words.isdecimal() else words
 
 
+def all_names(name: str) -> tuple[str, ...]:
+    """Every name known of a class, in words: its own, or all lemmas of its WordNet id; empty for a number.
+
+    >>> all_names("n02123045"), all_names("African_elephant"), all_names("7")
+    (('tabby', 'tabby cat'), ('African elephant',), ())
+    """
+    if not WORDNET_ID.fullmatch(name):
+        return (words,) if (words := spelt(name)) else ()
+    return tuple(filter(None, _lemmas().get(name, "").split(", ")))
+
+
 def shared_names(classes: Sequence[str], names: Sequence[str]) -> Iterator[str]:
     """The classes that no prompt can tell apart, a phrase for each name that several have."""
     for name, count in Counter(names).items():
@@ -96,9 +107,14 @@ def _imagenet_1k() -> Mapping[str, str]:
 @cache
 def _wordnet() -> Mapping[str, str]:
     """The first lemma of every synset of ImageNet-22k."""
+    return {name: lemmas.partition(",")[0] for name, lemmas in _lemmas().items()}
+
+
+@cache
+def _lemmas() -> Mapping[str, str]:
+    """All lemmas of every synset of ImageNet-22k, between commas."""
     from timm.data.imagenet_info import ImageNetInfo
 
     known = ImageNetInfo("imagenet-22k")
     names: list[str] = known.label_names()  # type: ignore[no-untyped-call]
-    both = zip(names, known.label_descriptions(), strict=True)
-    return {name: description.partition(",")[0] for name, description in both}
+    return dict(zip(names, known.label_descriptions(), strict=True))
