@@ -243,11 +243,13 @@ def _datasets(
 ) -> Iterator[dict[str, tuple[str, ...]]]:
     """The datasets of an entry by role. Several names in the only role of a task are several questions."""
     names: dict[str, tuple[str, ...]] = {}
-    for role in kind.roles:
+    for role, count in kind.roles.items():
         given = entry.get(role)
+        if given in (None, []) and count == "any":
+            continue
         listed = [given] if isinstance(given, str) else given
         if not (isinstance(listed, list) and listed and all(isinstance(name, str) for name in listed)):
-            roles = ", ".join(f"{each}: NAME{'S' * (many == 'many')}" for each, many in kind.roles.items())
+            roles = ", ".join(f"{each}: NAME{'S' * (many != 'one')}" for each, many in kind.roles.items())
             mistakes.append(f"{place}: needs {roles}; {role} is {given!r}")
             return
         names[role] = tuple(listed)

@@ -91,7 +91,7 @@ class Task(ABC):
     name: ClassVar[str]
     protocol_version: ClassVar[int]
     headline: ClassVar[str]
-    roles: ClassVar[Mapping[str, Literal["one", "many"]]] = {"dataset": "one"}
+    roles: ClassVar[Mapping[str, Literal["one", "many", "any"]]] = {"dataset": "one"}
     files: ClassVar[tuple[str, ...]] = ()
 
     def non_defaults(self) -> dict[str, Any]:
