@@ -24,7 +24,7 @@ from tasks.datasets.base import Dataset, carve_groups
 from tasks.datasets.partition import TEST_SEED, Part, evaluated_on, evaluation_part, partition
 from tasks.datasets.targets import target_refusal
 from tasks.features import collapse_notes, features_of
-from tasks.ood.matched import Matched, match_refusal, matched
+from tasks.ood.matched import Matched, headless, match_refusal, matched
 from tasks.readouts import ChosenReading
 
 HOME = "in-distribution"
@@ -84,7 +84,7 @@ class Calibration(ChosenReading, ProbeSettings, Task):
     def refusal(self, backbone: Backbone, data: Data) -> str | None:
         """No classifier to be had, nothing to fit a temperature on, or a test set without classes in common."""
         train, tests = data["train"][0], data.get("test", ())
-        why = self._unlearnable(backbone, train) if self.classifier == "probe" else _headless(backbone, train)
+        why = self._unlearnable(backbone, train) if self.classifier == "probe" else _own_refusal(backbone, train)
         if why:
             return why
         names = [test.name for test in tests]
@@ -188,8 +188,8 @@ def _temperature_notes(temperature: Temperature, held_out: Matched) -> Iterator[
     if temperature.bound is None:
         return
     why = {
-        "lowest": "the held-out labels grow likelier down to the lowest temperature of the range, as they do where every "
-        "image is right; the scaled scores are no calibration",
+        "lowest": "the held-out labels grow likelier down to the lowest temperature of the range, as they do where "
+        "every image is right; the scaled scores are no calibration",
         "highest": "the held-out labels follow the scores no better than chance; it is the highest of the range",
         "flat": "the scores of every held-out image are all alike, so that no temperature changes anything",
     }
@@ -217,11 +217,10 @@ def _own_classes(backbone: Backbone, train: Dataset) -> tuple[str, ...]:
     return tuple(name for name in backbone.classes if name in train.classes)
 
 
-def _headless(backbone: Backbone, train: Dataset) -> str | None:
-    if not isinstance(backbone, Classifier):
-        return f"backbone {backbone.card.name!r} has no classifier head of its own; use classifier: probe"
-    if why := target_refusal(train):
+def _own_refusal(backbone: Backbone, train: Dataset) -> str | None:
+    if why := headless(backbone, train):
         return why
+    assert isinstance(backbone, Classifier)
     try:
         fitted_on, tested_on, _ = _held_out(train)
     except ValueError as error:

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int64
 
+from backbones.base import Backbone, Classifier
 from tasks.datasets.base import Dataset
 from tasks.datasets.partition import Part
+from tasks.datasets.targets import target_refusal
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,13 @@ def match_refusal(part: Part, dataset: Dataset, outputs: Sequence[str], whose: s
         f"dataset {dataset.name!r} shares fewer than two classes with {whose}: it has {_few(dataset.classes)}; "
         f"{whose} has {_few(outputs)}; names must match exactly"
     )
+
+
+def headless(backbone: Backbone, dataset: Dataset) -> str | None:
+    """Why the checkpoint's own head cannot be asked about any dataset of this kind, if it cannot."""
+    if not isinstance(backbone, Classifier):
+        return f"backbone {backbone.card.name!r} has no classifier head of its own; use classifier: probe"
+    return target_refusal(dataset)
 
 
 def _few(names: Sequence[str]) -> str:
