@@ -246,9 +246,9 @@ def _datasets(
 ) -> Iterator[dict[str, tuple[str, ...]]]:
     """The datasets of an entry by role. Several names in the only role of a task are several questions."""
     names: dict[str, tuple[str, ...]] = {}
-    for role in kind.roles:
+    for role, count in kind.roles.items():
         given = entry.get(role)
-        if kind.roles[role] == "any" and (given is None or given == []):
+        if given in (None, []) and count == "any":
             continue
         listed = [given] if isinstance(given, str) else given
         if not (isinstance(listed, list) and listed and all(isinstance(name, str) for name in listed)):
