@@ -41,7 +41,7 @@ def _origins(records: Sequence[Record]) -> dict[tuple[str, str], dict[str, list[
 
 
 def _noted(record: Record) -> Iterator[tuple[str, str, str]]:
-    roles = sorted(record.cell.datasets, reverse=True)  # train before test, as a setting names them
+    roles = record.cell.roles()
     home = ", ".join(record.cell.datasets[roles[0]]) if roles else ""
     for name, origin in record.notes.items():
         if match := _NOTE.fullmatch(name):

@@ -62,6 +62,10 @@ class Cell(_Frozen):
         """A hash of all of it: two records of one address are two answers to the same question."""
         return hashlib.sha256(_canonical(self.model_dump()).encode()).hexdigest()[:32]
 
+    def roles(self) -> list[str]:
+        """The roles in the order of a question: train first, test last, query before gallery."""
+        return sorted(self.datasets, key=lambda role: (role == "train", role), reverse=True)
+
     def setting(self) -> str:
         """The column it belongs to: task, data and settings, without backbone and seed.
 
@@ -70,9 +74,7 @@ class Cell(_Frozen):
 
         A setting of many words (a list, a mapping) is cut short, and told apart by a hash of it.
         """
-        # Roles in the order of a question: train before test, query before gallery.
-        roles = sorted(self.datasets, reverse=True)
-        data = " > ".join(", ".join(self.datasets[role]) for role in roles)
+        data = " > ".join(", ".join(self.datasets[role]) for role in self.roles())
         return " ".join(
             [self.task, data, *(f"{name}={_brief(value)}" for name, value in sorted(self.settings.items()))]
         )

@@ -15,6 +15,7 @@ from tasks.base import Data, Extract, Note, Outputs, Score, Task, Tools
 from tasks.classification.linear import ProbeSettings, train_probe, val_top1
 from tasks.classification.parts import is_seeded, learning_refusal, partition_notes
 from tasks.classification.probe import Probe, fit
+from tasks.classification.prompts import check_templates
 from tasks.classification.zero_shot import Words, ZeroShot, ensembles
 from tasks.datasets.base import Dataset
 from tasks.datasets.partition import Part, Partition, evaluated_on, partition
@@ -77,6 +78,12 @@ class Detect(ChosenReading, ProbeSettings, Task):
                 raise unknown("score", score, SCORES.found)
         return tuple(dict.fromkeys(scores))
 
+    @field_validator("templates")
+    @classmethod
+    def _have_a_place(cls, templates: str | tuple[str, ...]) -> str | tuple[str, ...]:
+        check_templates(templates)
+        return templates
+
     @field_validator("parameters")
     @classmethod
     def _known_parameters(cls, parameters: dict[str, float]) -> dict[str, float]:
@@ -118,8 +125,10 @@ class Detect(ChosenReading, ProbeSettings, Task):
         yield from notes
         look = _Look(backbone, extract, self._prompts(backbone, train, tools))
         learnt = look.learnt(parts, head_of(probe))
-        methods = self._methods(learnt)
-        yield Note("scores_left_out", self._unfit(learnt))
+        methods, unfit = self._methods(learnt)
+        if "mcm" in unfit:  # which of the reasons for having no prompts it was
+            unfit["mcm"] = self._wordless(backbone, train) or unfit["mcm"]
+        yield Note("scores_left_out", unfit)
         choice = self._choice(methods, probe, learnt, look, parts, sets["validation"])
         yield from choice.notes(methods)
         asked = list(_asked(sets, parts, look, head_of(probe)))
@@ -145,16 +154,16 @@ class Detect(ChosenReading, ProbeSettings, Task):
         first = Learnt(Seen(features, head, look.prompts), labels)
         return chosen_on(methods, first, look.seen(_thinned(parts.val), head), unknown, self.parameters)
 
-    def _methods(self, learnt: Learnt) -> dict[str, Method]:
-        """The scores asked for, or all that apply. Raises ``ValueError`` for one asked for that does not."""
-        unfit = self._unfit(learnt)
-        if asked := [f"score {name!r}: {why}" for name, why in unfit.items() if name in self.scores]:
-            raise ValueError("; ".join(asked))
-        return {name: SCORES.load(name) for name in self.scores or SCORES.found if name not in unfit}
+    def _methods(self, learnt: Learnt) -> tuple[dict[str, Method], dict[str, str]]:
+        """The scores asked for, or all that apply, and why others do not.
 
-    def _unfit(self, learnt: Learnt) -> dict[str, str]:
-        reasons = {name: SCORES.load(name).unfit(learnt) for name in self.scores or SCORES.found}
-        return {name: why for name, why in reasons.items() if why}
+        Raises ``ValueError`` for one asked for that does not.
+        """
+        methods: dict[str, Method] = {name: SCORES.load(name) for name in self.scores or SCORES.found}
+        unfit = {name: why for name, method in methods.items() if (why := method.unfit(learnt))}
+        if self.scores and unfit:
+            raise ValueError("; ".join(f"score {name!r}: {why}" for name, why in unfit.items()))
+        return {name: method for name, method in methods.items() if name not in unfit}, unfit
 
     def _prompts(self, backbone: Backbone, train: Dataset, tools: Tools) -> Float32[np.ndarray, "classes dim"] | None:
         if self._wordless(backbone, train):

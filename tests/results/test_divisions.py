@@ -51,6 +51,11 @@ def test_sets_that_are_only_tested_on_are_told_apart_from_home(make: Any) -> Non
     assert divisions([record]) == ["digits: official train, val, test", "images:sketch: test = every image"]
 
 
+def test_home_is_the_set_that_is_learnt_from(make: Any) -> None:
+    sets = {"train": ["digits"], "validation": ["images:other"], "far": ["images:sketch"]}
+    assert divisions([asked(make, "ood.detect", OFFICIAL, sets)]) == ["digits: official train, val, test"]
+
+
 def test_boards_tell_it_and_not_of_stale_records(make: Any) -> None:
     flowers = {"dataset": ["images:flowers"]}
     found = board([asked(make, "linear", CARVED, flowers)])

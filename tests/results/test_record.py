@@ -85,6 +85,14 @@ def test_address_and_setting(make: Any) -> None:
     assert one.setting() == other.setting() == "retrieval digits"
 
 
+def test_a_setting_names_what_is_learnt_from_first(make: Any) -> None:
+    sets = {"near": ["n"], "validation": ["v"], "train": ["t"], "far": ["f"]}
+    cell = make().cell.model_copy(update={"datasets": sets})
+    assert cell.setting() == "retrieval t > v > n > f"
+    index = cell.model_copy(update={"datasets": {"gallery": ["g"], "query": ["q"]}})
+    assert index.setting() == "retrieval q > g"
+
+
 def test_changes_are_named() -> None:
     old = Identity(
         weights_sha256="a" * 64,

@@ -8,6 +8,7 @@ import pytest
 from pydantic import ValidationError
 from sklearn.metrics import roc_auc_score
 
+from tasks.base import Outputs, Score, Tools
 from tasks.classification.linear import LinearProbe
 from tasks.classification.zero_shot import ZeroShot
 from tasks.datasets.base import Dataset
@@ -44,7 +45,8 @@ def test_every_set_by_every_score(world: Any, home: Dataset) -> None:
     near, other, far = others(world, "n1", 3), others(world, "n2", 4, 8), others(world, "f", 5, 12)
     answers = world.run(Detect(**QUICK), train=home, near=[near, other], far=[far])
     asked = set(SCORES.found) - {"mcm"}
-    assert answers.notes["scores_left_out"].value == {"mcm": "the backbone has no text tower, or its classes no names"}
+    assert list(answers.notes["scores_left_out"].value) == ["mcm"]
+    assert "has no text tower" in answers.notes["scores_left_out"].value["mcm"]
     for name in asked:
         known = answers.outputs[HOME][f"known:{name}"]
         for split in ("n1", "n2", "f"):
@@ -302,7 +304,7 @@ def test_prompts_need_words_and_the_space_they_share(world: Any, home: Dataset) 
     assert "no name that says what they are" in (Detect(scores=("mcm",)).refusal(Matching(), numbered) or "")
     assert Detect().refusal(Matching(), numbered) is None
     answers = world.run(Detect(**QUICK), backbone=Matching(), train=numbered["train"], far=data["far"])
-    assert list(answers.notes["scores_left_out"].value) == ["mcm"]
+    assert "no name that says what they are" in answers.notes["scores_left_out"].value["mcm"]
 
 
 def test_refusals_are_sentences(world: Any, home: Dataset) -> None:
@@ -333,6 +335,8 @@ def test_refusals_are_sentences(world: Any, home: Dataset) -> None:
 def test_scores_and_parameters_that_are_none() -> None:
     with pytest.raises(ValidationError, match="did you mean 'knn'"):
         Detect(scores=("kn",))
+    with pytest.raises(ValidationError, match="templates"):
+        Detect(templates="clip81")
     with pytest.raises(ValidationError, match="score with a parameter"):
         Detect(parameters={"energy": 3.0})
     for value in (0, -1, np.nan, np.inf):
@@ -355,3 +359,31 @@ def test_the_seed_matters_where_it_decides_what_is_val(world: Any, home: Dataset
         "w", CLASSES, {part: images(4, 40, seed) for seed, part in enumerate(("train", "val", "test"))}
     )
     assert not Detect().uses_seed({"train": [whole]})
+
+
+@pytest.mark.parametrize("spoiled", ["home/train", "home/test", "s/all", "f/all", "v/all"])
+def test_one_bad_feature_anywhere_means_no_score(world: Any, home: Dataset, spoiled: str) -> None:
+    sets = {
+        "far": [others(world, "f", 5, 12)],
+        "validation": [others(world, "v", 6, 8)],
+        "shifted": [world.dataset("s", CLASSES, {"all": images(4, 40, 6)})],
+    }
+    world.features[spoiled][4, 2] = np.nan
+    tools, yielded = Tools(world.extract), list[Any]()
+    with pytest.raises(FloatingPointError, match=r"first: '[a-z]+/00004.png'"):
+        yielded.extend(Detect(**QUICK).run(world.nobody, {"train": [home], **sets}, tools, 0))
+    assert not [one for one in yielded if isinstance(one, Score | Outputs)]
+
+
+@pytest.mark.parametrize("value", [0.0, 3.0, 1e30])
+def test_constant_features_are_at_chance_and_warned_of(world: Any, value: float) -> None:
+    def same(rows: int) -> tuple[np.ndarray, np.ndarray]:
+        return np.full((rows, 8), value, np.float32), np.arange(rows) % 4
+
+    home = world.dataset("home", CLASSES, {"train": same(80), "test": same(40)})
+    far = world.dataset("f", ("tree", "car", "sun", "sea"), {"all": same(40)})
+    answers = world.run(Detect(**QUICK), train=home, far=[far])
+    assert answers.notes["collapsed"].warning
+    for (metric, split), score in answers.scores.items():
+        if metric.startswith("auroc"):
+            assert score.value == 0.5, (metric, split)

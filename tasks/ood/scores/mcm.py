@@ -15,7 +15,7 @@ def maximum_match(seen: Seen, temperature: float) -> Values:
 
 
 def _mute(learnt: Learnt) -> str | None:
-    return "the backbone has no text tower, or its classes no names" if learnt.seen.prompts is None else None
+    return "there are no prompts to compare images with" if learnt.seen.prompts is None else None
 
 
 METHODS = {
