@@ -174,7 +174,7 @@ def _dense_path(visual: Any) -> Callable[[Tensor], Mapping[int, Tensor]] | None:
     ``forward_intermediates`` of a timm tower leaves the norm out unless told, so the last block's tokens are not what
     the tower's own pooling is given (SigLIP 2 B/16 with random weights: apart by 1.5 of the root mean square).
     """
-    if isinstance(visual, TimmModel) and isinstance(visual.trunk, timm_reference.PLAIN):
+    if isinstance(visual, TimmModel) and isinstance(visual.trunk, timm_reference.ONE_GRID):
         return timm_reference.dense_path(visual.trunk)
     if getattr(visual, "attn_pool", None) is not None:
         return None

@@ -10,7 +10,7 @@ import timm
 import torch
 from timm.data import create_transform  # type: ignore[attr-defined]
 from timm.data.config import resolve_model_data_config
-from timm.models import Beit, Eva, VisionTransformer
+from timm.models import Beit, Eva, VisionTransformer, VisionTransformerSAM
 from torch import Tensor, nn
 
 from backbones.adapters.timm_models import pinned
@@ -18,8 +18,8 @@ from backbones.base import Backbone, Preprocess
 from backbones.places import Places
 from backbones.reference import Reference, model_of, not_comparable
 
-PLAIN = (VisionTransformer, Eva, Beit)
-"""Transformers of one grid of patches, whose ``forward_features`` are tokens: those before the patches come first."""
+ONE_GRID = (VisionTransformer, Eva, Beit, VisionTransformerSAM)
+"""Transformers of one grid of patches: ``forward_features`` gives its tokens, SAM's the map that its neck makes."""
 
 
 def reference(reference: str, places: Places) -> Reference:
@@ -68,15 +68,17 @@ def _own_path(model: nn.Module, stated: dict[str, Any] | None = None) -> Referen
 
 
 def dense_path(model: nn.Module) -> Callable[[Tensor], dict[int, Tensor]] | None:
-    """timm's dense output of a full pass: a plain transformer's tokens, else its stages; None where it has neither."""
-    return partial(_last_tokens, model) if isinstance(model, PLAIN) else _hooked_maps(model)
+    """timm's dense output of a full pass: that of one grid, else of each stage; None where it has neither."""
+    return partial(_last_map, model) if isinstance(model, ONE_GRID) else _hooked_maps(model)
 
 
-def _last_tokens(model: Any, images: Tensor) -> dict[int, Tensor]:
-    """``forward_features`` (what timm's own pooling is given, so after the final norm) as a map."""
-    height, width = model.patch_embed.dynamic_feat_size(images.shape[-2:])
-    patches = model.forward_features(images)[:, model.num_prefix_tokens :]
-    return {images.shape[-1] // width: patches.unflatten(1, (height, width)).permute(0, 3, 1, 2)}
+def _last_map(model: Any, images: Tensor) -> dict[int, Tensor]:
+    """``forward_features``: what timm's own pooling is given, so after the final norm. Class tokens come first."""
+    found = model.forward_features(images)
+    if found.ndim == 3:
+        grid = model.patch_embed.dynamic_feat_size(images.shape[-2:])
+        found = found[:, model.num_prefix_tokens :].unflatten(1, grid).permute(0, 3, 1, 2)
+    return {images.shape[-1] // found.shape[-1]: found}
 
 
 def _hooked_maps(model: nn.Module) -> Callable[[Tensor], dict[int, Tensor]] | None:
@@ -96,12 +98,18 @@ def _hooked_maps(model: nn.Module) -> Callable[[Tensor], dict[int, Tensor]] | No
         finally:
             for hook in hooks:
                 hook.remove()
-        return found
+        return {stride: _channels_first(each, stages[stride]["num_chs"]) for stride, each in found.items()}
 
     with torch.no_grad():
         probe = maps(torch.zeros(1, *model.pretrained_cfg["input_size"])) if stages else {}  # type: ignore[index]
     dense = probe and all(each.ndim == 4 and each.shape[1] == stages[s]["num_chs"] for s, each in probe.items())
     return maps if dense else None
+
+
+def _channels_first(output: Tensor, channels: int) -> Tensor:
+    """Swin and SAM 2 keep channels last."""
+    last = output.ndim == 4 and output.shape[1] != channels == output.shape[3]
+    return output.permute(0, 3, 1, 2) if last else output
 
 
 REFERENCES = {"timm": reference}
