@@ -1,4 +1,4 @@
-"""The ``imagecorruptions`` package, made to run with today's libraries: what it asks of old ones is given under old names.
+"""The ``imagecorruptions`` package, made to run with today's libraries: what it asks of old ones goes by old names.
 
 It is the rival of tests/benchmarks/test_corruptions.py and the independent answer of tests/tasks/test_corruptions.py.
 """

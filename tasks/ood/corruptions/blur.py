@@ -89,7 +89,9 @@ def glass_blur(image: Pixels, level: int, generator: np.random.Generator) -> Pix
     return to_pixels(gaussian(moved.astype(np.float32), sigma))
 
 
-def displaced(offsets: Int32[np.ndarray, "2 rows columns"], farthest: int, height: int, width: int) -> NDArray[np.int32]:
+def displaced(
+    offsets: Int32[np.ndarray, "2 rows columns"], farthest: int, height: int, width: int
+) -> NDArray[np.int32]:
     """From which pixel (flat) each pixel has its value after one round.
 
     The published functions go from the last pixel to the first and give each the value that its (down, right) offset
@@ -120,7 +122,7 @@ def motion_blur(image: Pixels, level: int, generator: np.random.Generator) -> Pi
 def moved(
     values: Float32[np.ndarray, "height width channels"], radius: float, deviation: float, angle: float, scale: float
 ) -> Float32[np.ndarray, "height width channels"]:
-    """A trail of ``2 radius`` that fades by a Gaussian, at ``angle`` degrees; a copy a pixel, or more where it is short."""
+    """A trail of ``2 radius`` that fades by a Gaussian, at ``angle`` degrees; a copy a pixel, more if it is short."""
     step = min(1.0, scale)
     along = np.arange(math.floor(2 * radius * scale / step + 1e-6) + 1) * step
     weights = np.exp(-0.5 * (along / (deviation * scale)) ** 2)
@@ -157,5 +159,3 @@ def enlarged(
     planes = torch.from_numpy(values).permute(2, 0, 1)[None]
     large = torch.nn.functional.interpolate(planes, (height, width), mode="bilinear", align_corners=True)
     return np.asarray(large[0].permute(1, 2, 0).numpy())
-
-

@@ -28,7 +28,7 @@ def capped_distance(points: Bool[np.ndarray, "height width"], cap: int) -> Field
         further = squares + np.int16(away * away)
         np.minimum(nearest[away:], further[:-away], out=nearest[away:])
         np.minimum(nearest[:-away], further[away:], out=nearest[:-away])
-    return np.sqrt(np.minimum(nearest, cap * cap).astype(np.float32))
+    return np.asarray(np.sqrt(np.minimum(nearest, cap * cap).astype(np.float32)))
 
 
 def _doublings(cap: int) -> list[int]:
@@ -51,7 +51,7 @@ def equalised(grey: UInt8[np.ndarray, "height width"]) -> UInt8[np.ndarray, "hei
     if least == grey.size:
         return grey
     table: NDArray[np.uint8] = np.clip(np.round((below - least) * (255 / (grey.size - least))), 0, 255).astype(np.uint8)
-    return np.take(table, grey)
+    return np.asarray(np.take(table, grey))
 
 
 def relief(grey: UInt8[np.ndarray, "height width"]) -> UInt8[np.ndarray, "height width"]:
@@ -59,4 +59,4 @@ def relief(grey: UInt8[np.ndarray, "height width"]) -> UInt8[np.ndarray, "height
     wide = np.pad(grey.astype(np.int16), 1, mode="reflect")
     corners = 2 * (wide[2:, 2:] - wide[:-2, :-2])
     sides = wide[1:-1, 2:] - wide[1:-1, :-2] + wide[2:, 1:-1] - wide[:-2, 1:-1]
-    return np.clip(wide[1:-1, 1:-1] + corners + sides, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(wide[1:-1, 1:-1] + corners + sides, 0, 255), dtype=np.uint8)

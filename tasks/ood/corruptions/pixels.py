@@ -20,7 +20,8 @@ def scale_of(image: Pixels) -> float:
     >>> scale_of(np.zeros((448, 600, 3), np.uint8)), scale_of(np.zeros((8, 8, 3), np.uint8)) == 32 / 224
     (2.0, True)
     """
-    return max(min(image.shape[:2]), SMALLEST_SIDE) / REFERENCE_SIDE
+    height, width, _ = image.shape
+    return float(max(min(height, width), SMALLEST_SIDE)) / REFERENCE_SIDE
 
 
 def to_pixels(values: Values) -> Pixels:

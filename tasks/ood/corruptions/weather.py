@@ -161,7 +161,9 @@ def _water(image: Pixels, level: int, generator: np.random.Generator) -> Pixels:
         return image.copy()
     depth = capped_distance(_rim(wet), max(1, round(_DEEPEST * scale_of(image))))
     relieved = relief(equalised(mean_of_nine(depth).astype(np.uint8)))
-    drops = np.where(wet, np.floor(np.clip(liquid, 0, 1) * 255), 0) * np.round(mean_of_nine(relieved.astype(np.float32)))
+    drops = np.where(wet, np.floor(np.clip(liquid, 0, 1) * 255), 0) * np.round(
+        mean_of_nine(relieved.astype(np.float32))
+    )
     drops = (drops * np.float32(strength / max(float(drops.max()), 1e-6))).astype(np.float32)
     values = image.astype(np.float32)
     for channel, colour in enumerate(_WATER_COLOUR):
