@@ -54,9 +54,13 @@ def read(reference: str, options: OpenOptions) -> Dataset:
     root = options.places.find(parts.path, "folder of CIFAR-C")
     chosen = choice_of(parts.settings)
     names = [name for name in chosen.corruptions if (root / f"{name}.npy").is_file()]
-    missing = [f"{name}.npy" for name in chosen.corruptions if name not in names]
-    if not names or (missing and "corruptions" in parts.settings) or not (root / "labels.npy").is_file():
-        raise FileNotFoundError(f"{root} lacks {some(missing) or 'labels.npy'}; get it from {FROM}")
+    lacking = [f"{name}.npy" for name in chosen.corruptions if name not in names]
+    if names and "corruptions" not in parts.settings:
+        lacking = []  # what is there of all
+    if not (root / "labels.npy").is_file():
+        lacking = ["labels.npy", *lacking]
+    if lacking:
+        raise FileNotFoundError(f"{root} lacks {some(lacking)}; get it from {FROM}")
     labels = _labels(root / "labels.npy", len(CLASSES[part]))
     source = ArrayFiles(root, tuple(names), len(labels) * len(LEVELS))
     for name in names:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
-from jaxtyping import Int64
+from jaxtyping import Int64, UInt8
 from PIL import Image
 
 from backbones.images import Images, decode_row
@@ -106,7 +106,7 @@ class CorruptedImages:
         return encode_png(corrupt(image, self.corruption, self.level, self.seed, self.contents[index]))
 
 
-def cut(image: Pixels, size: int) -> Pixels:
+def cut(image: Pixels, size: int) -> UInt8[np.ndarray, "size size 3"]:
     """The middle ``size`` x ``size`` of the image once its shorter side is 8/7 of that."""
     height, width = image.shape[:2]
     shorter = round(size * _RESIZE)

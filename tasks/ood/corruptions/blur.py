@@ -11,10 +11,22 @@ from numpy.typing import NDArray
 from tasks.ood.corruptions.pixels import Pixels, Values, scale_of, to_pixels
 from tasks.ood.corruptions.smoothing import Spectrum, filtered, gaussian, spectrum_of, trail
 
-GAUSSIAN = (1, 2, 3, 4, 6)  # standard deviation
-DEFOCUS = ((3, 0.1), (4, 0.5), (6, 0.5), (8, 0.5), (10, 0.5))  # radius of the disk, deviation that softens its rim
-GLASS = ((0.7, 1, 2), (0.9, 2, 1), (1, 2, 3), (1.1, 3, 2), (1.5, 4, 2))  # deviation, farthest displacement, rounds
-MOTION = ((10, 3), (15, 5), (15, 8), (15, 12), (20, 15))  # half the trail's length, deviation of its fading
+GAUSSIAN = (1.0, 2.0, 3.0, 4.0, 6.0)  # standard deviation
+DEFOCUS = (
+    (3.0, 0.1),
+    (4.0, 0.5),
+    (6.0, 0.5),
+    (8.0, 0.5),
+    (10.0, 0.5),
+)  # radius of the disk, deviation that softens its rim
+GLASS = ((0.7, 1, 2), (0.9, 2, 1), (1.0, 2, 3), (1.1, 3, 2), (1.5, 4, 2))  # deviation, farthest displacement, rounds
+MOTION = (
+    (10.0, 3.0),
+    (15.0, 5.0),
+    (15.0, 8.0),
+    (15.0, 12.0),
+    (20.0, 15.0),
+)  # half the trail's length, deviation of its fading
 ZOOM = ((1.11, 0.01), (1.16, 0.01), (1.21, 0.02), (1.26, 0.02), (1.31, 0.03))  # end and step of the zooms from 1
 _SMALL_DISK = 8
 
@@ -77,16 +89,30 @@ def _gathered(weights: NDArray[np.float64], finer: int) -> NDArray[np.float64]:
 def glass_blur(image: Pixels, level: int, generator: np.random.Generator) -> Pixels:
     """A Gaussian, pixels displaced at random, the Gaussian again: frosted glass."""
     deviation, farthest, rounds = GLASS[level - 1]
-    sigma, farthest = deviation * scale_of(image), max(1, round(farthest * scale_of(image)))
+    scale = scale_of(image)
+    sigma, most = deviation * scale, max(1, round(farthest * scale))
     blurred = to_pixels(gaussian(image.astype(np.float32), sigma))
     height, width = image.shape[:2]
     source = np.arange(height * width, dtype=np.int32)
-    inner = max(0, height - 2 * farthest), max(0, width - 2 * farthest)
     for _ in range(rounds):
-        offsets = generator.integers(-farthest, farthest, size=(2, *inner), dtype=np.int32)
-        source = source[displaced(offsets, farthest, height, width)]
+        drawn = generator.random((2, max(0, height - 2 * most), max(0, width - 2 * most)), dtype=np.float32)
+        source = source[displaced(_offsets(drawn, farthest, scale, most, generator), most, height, width)]
     moved = blurred.reshape(-1, 3)[source].reshape(image.shape)
     return to_pixels(gaussian(moved.astype(np.float32), sigma))
+
+
+def _offsets(
+    drawn: Float32[np.ndarray, "2 rows columns"], farthest: int, scale: float, most: int, generator: np.random.Generator
+) -> Int32[np.ndarray, "2 rows columns"]:
+    """Whole numbers from ``-farthest`` to below ``farthest``, each as likely, times the scale.
+
+    Under scale 1 they are rounded up or down at random, so that their mean is right: most pixels of a small image stay.
+    """
+    reach = farthest * max(1.0, scale)
+    offsets = np.floor((drawn * 2 - 1) * np.float32(reach))
+    if scale < 1:
+        offsets = np.floor(offsets * np.float32(scale) + generator.random(offsets.shape, dtype=np.float32))
+    return np.clip(offsets, -most, most - 1).astype(np.int32)
 
 
 def displaced(

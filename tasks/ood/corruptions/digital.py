@@ -15,7 +15,7 @@ from tasks.ood.corruptions.smoothing import gaussian, gaussian_weights
 BRIGHTNESS = (0.1, 0.2, 0.3, 0.4, 0.5)  # added to the value of HSV
 CONTRAST = (0.4, 0.3, 0.2, 0.1, 0.05)  # share kept of the distance from the mean
 SATURATE = ((0.3, 0), (0.1, 0), (2, 0), (5, 0.1), (20, 0.2))  # factor and summand of the saturation of HSV
-ELASTIC = (12.5, 16.25, 21.25, 25, 30)  # factor of a smoothed displacement
+ELASTIC = (12.5, 16.25, 21.25, 25.0, 30.0)  # factor of a smoothed displacement
 PIXELATE = (0.6, 0.5, 0.4, 0.3, 0.25)  # share of the sides' pixels kept
 JPEG = (25, 18, 15, 10, 7)  # quality
 

@@ -15,17 +15,17 @@ from tasks.ood.corruptions.smoothing import gaussian, gaussian_weights
 # Mean and deviation of the grains' brightness, their size, from where on they show, half the length of their trail and
 # its fading, share of the image that is not whitened.
 SNOW = (
-    (0.1, 0.3, 3, 0.5, 10, 4, 0.8),
-    (0.2, 0.3, 2, 0.5, 12, 4, 0.7),
-    (0.55, 0.3, 4, 0.9, 12, 8, 0.7),
-    (0.55, 0.3, 4.5, 0.85, 12, 8, 0.65),
-    (0.55, 0.3, 2.5, 0.85, 12, 12, 0.55),
+    (0.1, 0.3, 3.0, 0.5, 10.0, 4.0, 0.8),
+    (0.2, 0.3, 2.0, 0.5, 12.0, 4.0, 0.7),
+    (0.55, 0.3, 4.0, 0.9, 12.0, 8.0, 0.7),
+    (0.55, 0.3, 4.5, 0.85, 12.0, 8.0, 0.65),
+    (0.55, 0.3, 2.5, 0.85, 12.0, 12.0, 0.55),
 )
-FROST = ((1, 0.4), (0.8, 0.6), (0.7, 0.7), (0.65, 0.7), (0.6, 0.75))  # shares of the image and of the ice
-FOG = ((1.5, 2), (2.0, 2), (2.5, 1.7), (2.5, 1.5), (3.0, 1.4))  # thickness, how fast fine detail fades
+FROST = ((1.0, 0.4), (0.8, 0.6), (0.7, 0.7), (0.65, 0.7), (0.6, 0.75))  # shares of the image and of the ice
+FOG = ((1.5, 2.0), (2.0, 2.0), (2.5, 1.7), (2.5, 1.5), (3.0, 1.4))  # thickness, how fast fine detail fades
 # Mean and deviation of the liquid, its smoothing, from where on it shows, strength; for mud the last is a smoothing.
-WATER = ((0.65, 0.3, 4, 0.69, 0.6), (0.65, 0.3, 3, 0.68, 0.6), (0.65, 0.3, 2, 0.68, 0.5))
-MUD = ((0.65, 0.3, 1, 0.65, 1.5), (0.67, 0.4, 1, 0.65, 1.5))
+WATER = ((0.65, 0.3, 4.0, 0.69, 0.6), (0.65, 0.3, 3.0, 0.68, 0.6), (0.65, 0.3, 2.0, 0.68, 0.5))
+MUD = ((0.65, 0.3, 1.0, 0.65, 1.5), (0.67, 0.4, 1.0, 0.65, 1.5))
 
 ICE = (143, 164, 176)  # mean red, green and blue of frosted panes
 _ICE_SPREAD, _ICE_TEXTURE, _ICE_FALL = 38, 24, 1.0
