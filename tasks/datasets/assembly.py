@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from tasks.datasets.targets import ONE_CLASS
 
 NO_CLASS = -1
 SPLIT_ORDER = ("train", "val", "test", "query", "gallery", "all")
+"""Splits of any other name are only tested on (a corruption's levels): they come after these, sorted by name."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ def assemble(found: Found, options: OpenOptions) -> Dataset:
     """
     if not found.items:
         raise ValueError(f"dataset {found.name!r} holds no images")
-    items = sorted(found.items, key=lambda item: (SPLIT_ORDER.index(item.split), item.name))
+    items = sorted(found.items, key=lambda item: (_place(item.split), item.name))
     files = [item.file for item in items]
     content = dict(zip(files, content_hashes(found.source, files, options.cache), strict=True))
     bad = (
@@ -52,7 +54,9 @@ def assemble(found: Found, options: OpenOptions) -> Dataset:
     used = [item for item in items if item.file not in bad]
     if not used:
         raise ValueError(f"dataset {found.name!r}: none of its {len(items)} images can be read:\n{listing(bad)}")
-    splits = {name: _split(found, name, used, content) for name in SPLIT_ORDER if any(i.split == name for i in items)}
+    readable = {name: [*members] for name, members in groupby(used, key=lambda item: item.split)}
+    names = dict.fromkeys(item.split for item in items)
+    splits = {name: _split(found, readable.get(name, []), content) for name in names}
     skipped = (
         [f"{len(bad)} of {len(items)} images could not be read and were left out: {some(list(bad))}"] if bad else []
     )
@@ -70,9 +74,12 @@ def assemble(found: Found, options: OpenOptions) -> Dataset:
     )
 
 
-def _split(found: Found, name: str, items: Sequence[Item], content: dict[str, str]) -> Split:
+def _place(split: str) -> tuple[int, str]:
+    return (SPLIT_ORDER.index(split) if split in SPLIT_ORDER else len(SPLIT_ORDER), split)
+
+
+def _split(found: Found, members: Sequence[Item], content: dict[str, str]) -> Split:
     label = {class_name: index for index, class_name in enumerate(found.classes)}
-    members = [item for item in items if item.split == name]
     sha256 = tuple(content[item.file] for item in members)
     has_class = found.target in ONE_CLASS
     return Split(
@@ -85,6 +92,7 @@ def _split(found: Found, name: str, items: Sequence[Item], content: dict[str, st
 
 
 def _leaks(splits: dict[str, Split]) -> list[str]:
+    splits = {name: split for name, split in splits.items() if name in SPLIT_ORDER}
     contents = {name: split.sha256 for name, split in splits.items()}
     groups = {name: split.groups for name, split in splits.items() if split.groups is not None}
     return leaks(contents, {name: split.images.names for name, split in splits.items()}) + shared_groups(groups)

@@ -85,6 +85,17 @@ def evaluation_part(dataset: Dataset) -> Part:
     raise ValueError(f"dataset {dataset.name!r} has splits {', '.join(dataset.splits)}; none to classify")
 
 
+def unlearnt_part(dataset: Dataset) -> Part:
+    """What a probe trained on the dataset never sees: its test part; where nothing can be learnt, what it is tested on.
+
+    Raises ``ValueError`` where there is neither.
+    """
+    try:
+        return partition(dataset, TEST_SEED).test
+    except ValueError:
+        return evaluation_part(dataset)
+
+
 def evaluated_on(part: Part) -> str:
     """Where an :func:`evaluation_part` came from, as a note says it."""
     return {

@@ -9,6 +9,7 @@ from tasks import catalogue as tasks_catalogue
 from tasks.catalogue import DATASETS, known_dataset, open_dataset
 from tasks.datasets import named
 from tasks.datasets.catalogue import NamedSet, named_sets
+from tasks.datasets.corruption_splits import corruption_and_level
 from tasks.datasets.partition import partition
 
 ASKED = [
@@ -23,7 +24,8 @@ def test_entries_are_complete_and_lead_somewhere(name):
     entry = named_sets()[name]
     assert entry.licence
     assert "https://" in entry.where or "somebody kept" in entry.where
-    assert set(entry.images) <= {"train", "val", "test", "all"}
+    known = {"train", "val", "test", "all"}
+    assert all(split in known or corruption_and_level(split) for split in entry.images)
     assert all(known_dataset(layout)[0] in DATASETS.found for layout in entry.layouts)
     assert bool(entry.folders) == any("{folder}" in layout for layout in entry.layouts)
     assert all(re.fullmatch("[0-9a-f]{64}", manifest) for manifest in entry.manifests)
