@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 
 from backbones.images import Images
 from backbones.places import Places
+from tasks.datasets.relevance import Relevance
 
-Target = Literal["class", "multilabel", "ordinal", "value"]
-"""What is known of an image: one class; any of several labels; one class of an order that is meant; one number."""
+Target = Literal["class", "multilabel", "ordinal", "value", "relevance"]
+"""What is known of an image: one class; any of several labels; one class of an order that is meant; one number; or
+nothing but which images of the gallery answer it."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,10 @@ class Dataset:
     ``query``, ``gallery`` (retrieval), or ``all`` where the source has no parts. ``labels`` index ``classes``,
     which are the labels' names where ``target`` is multilabel, in their order where it is ordinal, and the number's
     name where it is value. A task that needs one class an image refuses the others (``targets.target_refusal``).
-    ``manifest_sha256`` is the identity: it covers every image's content, its split, its class name, targets and group.
+    ``relevance``, where it is there, says by row which images of ``gallery`` answer each of ``query``; images then may
+    have no class at all (``target`` is relevance, there are no ``classes``, and every label is -1).
+    ``manifest_sha256`` is the identity: it covers every image's content, its split, its class name, targets and group,
+    and the relevance by the images' names.
     ``n_total`` counts what was found, ``n_used`` what could be read (fewer only under ``skip_unreadable``).
     ``warnings`` are true statements a reader of the results must see (leaked duplicates, skipped files, ...).
     """
@@ -59,6 +64,7 @@ class Dataset:
     n_used: int
     warnings: tuple[str, ...] = ()
     target: Target = "class"
+    relevance: Relevance | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from itertools import combinations
 from typing import NamedTuple
 
 from tasks.datasets.base import Target
+from tasks.datasets.relevance import Judged
 from tasks.datasets.sources import some
 
 
@@ -26,12 +27,17 @@ class Item(NamedTuple):
 
 
 def manifest_sha256(
-    items: Iterable[Item], sha256: Iterable[str], target: Target = "class", classes: Sequence[str] = ()
+    items: Iterable[Item],
+    sha256: Iterable[str],
+    target: Target = "class",
+    classes: Sequence[str] = (),
+    judged: Mapping[str, Judged] | None = None,
 ) -> str:
     """SHA-256 over the sorted (split, name, class name, content hash) of every image, a JSON line each.
 
     Targets and group are in the line of an image that has them. Where the target is more than a class the kind and its
     ``classes`` come first, since there the order of the classes says which column is whose, or how far apart two are.
+    What was judged of each query by its name comes last.
 
     >>> one, other = Item("all", "cat", "a.jpg", "a.jpg"), Item("all", "dog", "a.jpg", "a.jpg")
     >>> manifest_sha256([one], ["00"]) == manifest_sha256([other], ["00"])
@@ -42,6 +48,8 @@ def manifest_sha256(
         digest.update(json.dumps([target, *classes]).encode() + b"\n")
     for row in sorted(_line(item, content) for item, content in zip(items, sha256, strict=True)):
         digest.update(json.dumps(row).encode() + b"\n")
+    for query, one in sorted((judged or {}).items()):
+        digest.update(json.dumps(one.lines(query)).encode() + b"\n")
     return digest.hexdigest()
 
 
