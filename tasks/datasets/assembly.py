@@ -89,6 +89,7 @@ def _split(found: Found, name: str, items: Sequence[Item], content: dict[str, st
         sha256,
         np.asarray([item.targets for item in members], dtype=np.float32) if has_targets else None,
         tuple(item.group for item in members) if any(item.group for item in members) else None,
+        tuple(item.captions for item in members) if found.target == "captions" else None,
     )
 
 

@@ -13,6 +13,7 @@ IN_WORDS: dict[Target, str] = {
     "multilabel": "any of several labels an image",
     "value": "one number an image",
     "relevance": "the right answers of each query, and no classes",
+    "captions": "texts that describe each image",
 }
 
 
