@@ -12,7 +12,7 @@ from typing import Any
 from tasks.datasets.assembly import Found, assemble
 from tasks.datasets.base import Dataset, OpenOptions
 from tasks.datasets.folder_source import FolderFiles
-from tasks.datasets.listed import find_list, inside
+from tasks.datasets.listed import find_list, inside, once
 from tasks.datasets.manifest import Item
 from tasks.datasets.references import parse
 from tasks.datasets.sources import printable
@@ -38,10 +38,12 @@ def read(reference: str, options: OpenOptions) -> Dataset:
     root = options.places.find(parts.path, "folder of captioned images")
     path = find_list(LISTS, [root], LISTS_FROM)
     try:
-        items = [item for item in _items(_images(path), root, path) if parts.part in ("", item.split)]
+        items = once(list(_items(_images(path), root, path)), path)
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} is damaged: an image lacks {error}") from error
-    return assemble(Found(f"karpathy:{reference}", FolderFiles(root), items, (), str(root), target="captions"), options)
+    wanted = [item for item in items if parts.part in ("", item.split)]
+    found = Found(f"karpathy:{reference}", FolderFiles(root), wanted, (), str(root), target="captions")
+    return assemble(found, options)
 
 
 def _images(path: Path) -> Sequence[Mapping[str, Any]]:
@@ -53,14 +55,11 @@ def _images(path: Path) -> Sequence[Mapping[str, Any]]:
 
 
 def _items(images: Sequence[Mapping[str, Any]], root: Path, path: Path) -> Iterator[Item]:
-    folder, seen = _folder(images, root), set[str]()
+    folder = _folder(images, root)
     for image in images:
         if image["split"] not in SPLITS:
             raise ValueError(f"{path}: split {image['split']!r}; choose from {', '.join(SPLITS)}")
         file = inside("/".join(filter(None, (image.get("filepath") or folder, image["filename"]))), path)
-        if file in seen:
-            raise ValueError(f"{path} names {printable(file)!r} twice")
-        seen.add(file)
         captions = tuple(sentence["raw"] for sentence in image["sentences"])
         if not all(isinstance(caption, str) for caption in captions):
             raise ValueError(f"{path}: a sentence of {printable(file)!r} is no text")

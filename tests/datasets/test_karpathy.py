@@ -98,7 +98,7 @@ def test_captions_and_their_order_are_part_of_the_identity(flickr, options):
     [
         (lambda images: images[0].update(split="holdout"), "split 'holdout'; choose from train, restval, val, test"),
         (lambda images: images[0].update(filename="../../x.png"), "outside the set's folder"),
-        (lambda images: images[1].update(filename="b.png"), "names 'flickr30k-images/b.png' twice"),
+        (lambda images: images[1].update(filename="b.png"), "names 1 images more than once: flickr30k-images/b.png"),
         (lambda images: images[0].update(filename="z.png"), "1 of 4 images cannot be read"),
         (lambda images: images[0].pop("sentences"), "is damaged: an image lacks 'sentences'"),
         (lambda images: images[0].update(sentences=["text"]), "is damaged"),
