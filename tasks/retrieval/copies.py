@@ -88,8 +88,13 @@ class Copies(Reading, Task):
         copied = np.diff(right.starts) > 0
         yield Note("pairs", f"{len(queries) * len(gallery)}, of which {len(right.rows)} are copies")
         yield Note("queries_without_copy", f"{int((~copied).sum())} of {len(copied)} rank with the others")
-        yield Score("micro_ap", ranking.thresholds.average_precision())
-        yield Score("recall@precision90", ranking.thresholds.recall_at_precision(0.9))
+        for metric, value, (less, more) in zip(
+            ("micro_ap", "recall@precision90"),
+            (ranking.thresholds.average_precision(), ranking.thresholds.recall_at_precision(0.9)),
+            ranking.grouped.intervals(0.9),
+            strict=True,
+        ):
+            yield Score(metric, value, interval=(max(0.0, value + min(0.0, less)), min(1.0, value + max(0.0, more))))
         yield Score("recall@1", float(ranking.hits[copied].mean()), ranking.hits[copied])
         yield Outputs(_columns(dataset, ranking, right, copied))
         if not copied.all():

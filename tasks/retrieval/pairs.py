@@ -13,6 +13,7 @@ from jaxtyping import Float, Float32, Int32, Int64
 from numpy.typing import NDArray
 
 from tasks.datasets.relevance import RowLists
+from tasks.retrieval.pair_intervals import GroupedCounts
 from tasks.retrieval.search import STEPS
 
 TILE = (1024, 2**15)
@@ -50,12 +51,14 @@ class Thresholds:
 
 @dataclass(frozen=True)
 class PairRanking:
-    """What the ranking comes to, and of each query its best gallery row (of equals the first) and its score.
+    """What the ranking comes to, what its intervals take, and of each query its best gallery row (of equals the first)
+    and the score of that.
 
     ``hits`` is the chance that a right answer comes first when equals are in random order; NaN for a query without any.
     """
 
     thresholds: Thresholds
+    grouped: GroupedCounts
     best: Int64[np.ndarray, " q"]
     scores: Float[np.ndarray, " q"]
     hits: Float[np.ndarray, " q"]
@@ -76,7 +79,7 @@ def rank_pairs(
     offset = int(np.ceil((1.001 + np.abs(lowered).max(initial=0.0)) * STEPS))
     counts = np.zeros(2 * offset + 1, np.int64)
     wanted, unwanted = _Pairs.of(right), _Pairs.of(junk) if junk else None
-    tops = _Tops.of(len(queries))
+    tops, grouped = _Tops.of(len(queries)), GroupedCounts.of(len(queries), len(counts))
     for rows, columns, steps in _tiles(queries, gallery, lowered, offset):
         wanted.collect(steps, rows, columns)
         if unwanted:
@@ -86,12 +89,15 @@ def rank_pairs(
         for run in range(0, len(steps), max(1, COUNTED // steps.shape[1])):
             some = steps[run : run + max(1, COUNTED // steps.shape[1])]
             counts += np.bincount(some.ravel(), minlength=len(counts))
+        grouped.count(steps, rows.start)
         tops.see(steps, rows, columns)
+    grouped.count_right(wanted.query, wanted.steps)
     counts[0] = 0
     steps, found = np.unique(wanted.steps, return_counts=True)
     accepted = counts[::-1].cumsum()[::-1][steps]
     thresholds = Thresholds(accepted[::-1], found[::-1].cumsum())
-    return PairRanking(thresholds, tops.row, (tops.step - offset) / STEPS, _hits(wanted, tops, len(queries)))
+    hits = _hits(wanted, tops, len(queries))
+    return PairRanking(thresholds, grouped, tops.row, (tops.step - offset) / STEPS, hits)
 
 
 def _tiles(

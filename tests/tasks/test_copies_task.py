@@ -41,6 +41,8 @@ def test_micro_ap_is_scikit_learns_over_all_pairs(world: Any, copied: Any) -> No
     scores = queries @ gallery.T
     assert answers["micro_ap"] == pytest.approx(average_precision_score(right.ravel(), scores.ravel()), abs=1e-6)
     assert 0.1 < answers["micro_ap"] < answers["recall@1"] < 1
+    for metric in ("micro_ap", "recall@precision90"):
+        assert 0 < np.diff(answers.scores[metric, "test"].interval) < 0.6
     assert answers["recall@1"] == pytest.approx((scores[:20].argmax(1) == np.arange(40, 60)).mean())
     assert answers.notes["queries_without_copy"].value == "30 of 50 rank with the others"
     (seen, other) = (answers.outputs[split] for split in ("test", "without_copy"))

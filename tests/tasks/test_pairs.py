@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, precision_recall_curve
 
+from tasks.classification.weighted_metrics import bootstrap
 from tasks.datasets.relevance import RowLists
 from tasks.features import normalised
-from tasks.retrieval import pairs
+from tasks.retrieval import pair_intervals, pairs
 from tasks.retrieval.pairs import rank_pairs
 from tasks.retrieval.search import STEPS
 
@@ -111,7 +112,7 @@ def test_a_perfect_scorer_and_a_single_pair() -> None:
 
 def test_the_full_matrix_is_never_held(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pairs, "TILE", (256, 1024))
-    monkeypatch.setattr(pairs, "COUNTED", 2**16)
+    monkeypatch.setattr(pairs, "COUNTED", 2**18)
     generator = np.random.default_rng(0)
     gallery = normalised(generator.normal(size=(20000, 8)))
     lists = RowLists.of([row] for row in range(2000))
@@ -121,3 +122,32 @@ def test_the_full_matrix_is_never_held(monkeypatch: pytest.MonkeyPatch) -> None:
     tracemalloc.stop()
     assert ranking.thresholds.right[-1] == 2000
     assert peak < 2000 * 20000 * 4 / 2  # three arrays of the 2 million steps there are, and a tile
+
+
+@pytest.mark.parametrize(("groups", "tile"), [(200, (1024, 2**15)), (7, (13, 90))])
+def test_intervals_are_those_of_drawing_groups_of_queries_anew(
+    monkeypatch: pytest.MonkeyPatch, groups: int, tile: tuple[int, int]
+) -> None:
+    """The same draws, with scikit-learn's metrics on all pairs, each counting as often as its query was drawn."""
+    monkeypatch.setattr(pair_intervals, "GROUPS", groups)
+    monkeypatch.setattr(pairs, "TILE", tile)
+    queries, gallery, lists, lowered = some_pairs()
+    right, scores = truth(lists, (60, 400)).ravel(), (queries @ gallery.T).ravel()
+    drawn = min(groups, 60)
+
+    def both(weights: np.ndarray) -> np.ndarray:
+        found = []
+        for row in weights:
+            often = np.repeat(row[np.arange(60) % drawn], 400)
+            precisions, recalls, _ = precision_recall_curve(right, scores, sample_weight=often)
+            ap = average_precision_score(right, scores, sample_weight=often)
+            found.append((ap, recalls[precisions >= 0.5].max()))
+        return np.array(found).T
+
+    grouped = rank_pairs(queries, gallery, lists, 0 * lowered).grouped
+    monkeypatch.setattr("tasks.classification.weighted_metrics.RESAMPLES", 25)
+    expected = bootstrap(both, drawn) - both(np.ones((1, drawn)))
+    found = grouped.intervals(0.5)
+    for spread, (less, more) in zip(expected, found, strict=True):
+        assert (less, more) == pytest.approx(tuple(np.quantile(spread, [0.025, 0.975])), abs=0.005)
+        assert more - less > 0.05
