@@ -50,7 +50,10 @@ def _named(chosen: Sequence[NamedSet]) -> list[str]:
     if not chosen:
         return []
     rows = [("DATASET", "IMAGES", "CLASSES", "LICENCE")]
-    rows += [(each.name, f"{sum(each.images.values()):,}", f"{each.classes:,}", each.licence) for each in chosen]
+    rows += [
+        (each.name, f"{sum(each.images.values()):,}" if each.images else "?", f"{each.classes:,}", each.licence)
+        for each in chosen
+    ]
     width = [max(len(row[column]) for row in rows) for column in range(3)]
     return [
         f"{name:<{width[0]}}  {images:>{width[1]}}  {classes:>{width[2]}}  {licence}"

@@ -62,7 +62,7 @@ def _named(entry: NamedSet) -> Iterator[str]:
     counts = ", ".join(f"{count:,} {split}" for split, count in entry.images.items())
     yield f"{entry.name}: {entry.title}"
     yield f"classes: {entry.classes:,}"
-    yield f"images: {counts}"
+    yield f"images: {counts or 'not known'}"
     yield f"split: {entry.split}"
     yield f"licence: {entry.licence}"
     yield f"where to get it: {entry.where}"

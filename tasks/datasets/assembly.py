@@ -1,6 +1,6 @@
 """From a list of files with classes to a dataset: hashed, checked to be readable, put in order, warned about."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -10,6 +10,7 @@ from tasks.datasets.base import Dataset, OpenOptions, Split, Target
 from tasks.datasets.content_hashes import content_hashes
 from tasks.datasets.manifest import Item, class_warnings, leaks, manifest_sha256, shared_groups
 from tasks.datasets.readable import check_readable, listing
+from tasks.datasets.relevance import Judged, Relevance, relevance_of
 from tasks.datasets.sources import Source, SourceImages, some
 from tasks.datasets.targets import ONE_CLASS
 
@@ -20,7 +21,10 @@ SPLIT_ORDER = ("train", "val", "test", "query", "gallery", "all")
 
 @dataclass(frozen=True)
 class Found:
-    """What a reader found. ``classes`` in label order; ``made_here`` images need no check that they decode."""
+    """What a reader found. ``classes`` in label order; ``made_here`` images need no check that they decode.
+
+    ``judged`` says by name which images of the gallery answer each query, where a reader knows it.
+    """
 
     name: str
     source: Source
@@ -31,6 +35,7 @@ class Found:
     warnings: tuple[str, ...] = ()
     made_here: bool = False
     target: Target = "class"
+    judged: Mapping[str, Judged] | None = None
 
 
 def assemble(found: Found, options: OpenOptions) -> Dataset:
@@ -57,6 +62,7 @@ def assemble(found: Found, options: OpenOptions) -> Dataset:
     readable = {name: [*members] for name, members in groupby(used, key=lambda item: item.split)}
     names = dict.fromkeys(item.split for item in items)
     splits = {name: _split(found, readable.get(name, []), content) for name in names}
+    contents = [content[item.file] for item in used]
     skipped = (
         [f"{len(bad)} of {len(items)} images could not be read and were left out: {some(list(bad))}"] if bad else []
     )
@@ -64,13 +70,14 @@ def assemble(found: Found, options: OpenOptions) -> Dataset:
         name=found.name,
         classes=found.classes,
         splits=splits,
-        manifest_sha256=manifest_sha256(used, [content[item.file] for item in used], found.target, found.classes),
+        manifest_sha256=manifest_sha256(used, contents, found.target, found.classes, found.judged),
         licence=found.licence,
         source=found.origin,
         n_total=len(items),
         n_used=len(used),
         warnings=(*found.warnings, *skipped, *class_warnings(used), *_leaks(splits)),
         target=found.target,
+        relevance=_relevance(found, used),
     )
 
 
@@ -82,13 +89,26 @@ def _split(found: Found, members: Sequence[Item], content: dict[str, str]) -> Sp
     label = {class_name: index for index, class_name in enumerate(found.classes)}
     sha256 = tuple(content[item.file] for item in members)
     has_class = found.target in ONE_CLASS
+    has_targets = bool(found.classes) and not has_class
     return Split(
         SourceImages(found.source, tuple(item.file for item in members), sha256),
         np.asarray([label[item.class_name] if has_class else NO_CLASS for item in members], dtype=np.int64),
         sha256,
-        None if has_class else np.asarray([item.targets for item in members], dtype=np.float32),
+        np.asarray([item.targets for item in members], dtype=np.float32) if has_targets else None,
         tuple(item.group for item in members) if any(item.group for item in members) else None,
+        tuple(item.captions for item in members) if found.target == "captions" else None,
     )
+
+
+def _relevance(found: Found, used: Sequence[Item]) -> Relevance | None:
+    if found.judged is None:
+        return None
+    queries, gallery = ([item.name for item in used if item.split == split] for split in ("query", "gallery"))
+    left_out = {item.name for item in found.items} - {item.name for item in used}
+    try:
+        return relevance_of(found.judged, queries, gallery, left_out)
+    except ValueError as error:
+        raise ValueError(f"dataset {found.name!r}: {error}") from error
 
 
 def _leaks(splits: dict[str, Split]) -> list[str]:

@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 
 from backbones.images import Images
 from backbones.places import Places
+from tasks.datasets.relevance import Relevance
 
-Target = Literal["class", "multilabel", "ordinal", "value"]
-"""What is known of an image: one class; any of several labels; one class of an order that is meant; one number."""
+Target = Literal["class", "multilabel", "ordinal", "value", "relevance", "captions"]
+"""What is known of an image: one class; any of several labels; one class of an order that is meant; one number; nothing
+but which images of the gallery answer it; or nothing but texts that describe it."""
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,7 @@ class Split:
     classes; where an image has no one class they are all -1, and ``targets`` says what is known: a column for each of
     the dataset's ``classes`` (multilabel: 0, 1 or NaN for unknown; value: one column of finite numbers).
     ``groups``, where the source names them, says whose an image is (a patient): no group is ever divided by a carve.
+    ``captions``, where there are any, are the texts that describe each image, in the source's order (perhaps none).
     """
 
     images: Images
@@ -31,6 +34,7 @@ class Split:
     sha256: tuple[str, ...] = field(repr=False)
     targets: Float32[np.ndarray, "n k"] | None = None
     groups: tuple[str, ...] | None = field(default=None, repr=False)
+    captions: tuple[tuple[str, ...], ...] | None = field(default=None, repr=False)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -44,7 +48,10 @@ class Dataset:
     ``query``, ``gallery`` (retrieval), or ``all`` where the source has no parts. ``labels`` index ``classes``,
     which are the labels' names where ``target`` is multilabel, in their order where it is ordinal, and the number's
     name where it is value. A task that needs one class an image refuses the others (``targets.target_refusal``).
-    ``manifest_sha256`` is the identity: it covers every image's content, its split, its class name, targets and group.
+    ``relevance``, where it is there, says by row which images of ``gallery`` answer each of ``query``; images then may
+    have no class at all (``target`` is relevance, there are no ``classes``, and every label is -1).
+    ``manifest_sha256`` is the identity: it covers every image's content, its split, its class name, targets, group and
+    captions, and the relevance by the images' names.
     ``n_total`` counts what was found, ``n_used`` what could be read (fewer only under ``skip_unreadable``).
     ``warnings`` are true statements a reader of the results must see (leaked duplicates, skipped files, ...).
     """
@@ -59,6 +66,7 @@ class Dataset:
     n_used: int
     warnings: tuple[str, ...] = ()
     target: Target = "class"
+    relevance: Relevance | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)

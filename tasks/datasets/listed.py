@@ -1,9 +1,11 @@
 """Lists that come with a set: found beside its images or said to be missing, and never pointing outside the set."""
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
-from tasks.datasets.sources import printable
+from tasks.datasets.manifest import Item
+from tasks.datasets.sources import printable, some
 
 
 def find_list(names: Sequence[str], folders: Sequence[Path], get_it: str) -> Path:
@@ -26,6 +28,17 @@ def read_lines(path: Path) -> list[str]:
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not UTF-8 text: {error}") from error
     return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+def once(items: Sequence[Item], path: Path) -> Sequence[Item]:
+    """The items, if no file is among them twice; else raises ``ValueError``.
+
+    >>> len(once([Item("train", "cup", "a.jpg", "a.jpg"), Item("test", "cup", "b.jpg", "b.jpg")], Path("list.txt")))
+    2
+    """
+    if twice := [file for file, count in Counter(item.file for item in items).items() if count > 1]:
+        raise ValueError(f"{path} names {len(twice)} images more than once: {some(twice)}")
+    return items
 
 
 def inside(name: str, path: Path) -> str:

@@ -8,13 +8,15 @@ from itertools import combinations
 from typing import NamedTuple
 
 from tasks.datasets.base import Target
+from tasks.datasets.relevance import Judged
 from tasks.datasets.sources import some
 
 
 class Item(NamedTuple):
     """One image of a dataset: its split, its class, its file, and its name without the folders around the set.
 
-    ``class_name`` is empty where the image has no one class but ``targets``; ``group`` says whose it is, if anybody's.
+    ``class_name`` is empty where the image has no one class but ``targets`` or ``captions``; ``group`` says whose it
+    is, if anybody's.
     """
 
     split: str
@@ -23,15 +25,21 @@ class Item(NamedTuple):
     name: str
     targets: tuple[float, ...] = ()
     group: str = ""
+    captions: tuple[str, ...] = ()
 
 
 def manifest_sha256(
-    items: Iterable[Item], sha256: Iterable[str], target: Target = "class", classes: Sequence[str] = ()
+    items: Iterable[Item],
+    sha256: Iterable[str],
+    target: Target = "class",
+    classes: Sequence[str] = (),
+    judged: Mapping[str, Judged] | None = None,
 ) -> str:
     """SHA-256 over the sorted (split, name, class name, content hash) of every image, a JSON line each.
 
-    Targets and group are in the line of an image that has them. Where the target is more than a class the kind and its
-    ``classes`` come first, since there the order of the classes says which column is whose, or how far apart two are.
+    Targets, group and captions are in the line of an image that has them. Where the target is more than a class the
+    kind and its ``classes`` come first, since there the order of the classes says which column is whose, or how far
+    apart two are. What was judged of each query by its name comes last.
 
     >>> one, other = Item("all", "cat", "a.jpg", "a.jpg"), Item("all", "dog", "a.jpg", "a.jpg")
     >>> manifest_sha256([one], ["00"]) == manifest_sha256([other], ["00"])
@@ -42,12 +50,15 @@ def manifest_sha256(
         digest.update(json.dumps([target, *classes]).encode() + b"\n")
     for row in sorted(_line(item, content) for item, content in zip(items, sha256, strict=True)):
         digest.update(json.dumps(row).encode() + b"\n")
+    for query, one in sorted((judged or {}).items()):
+        digest.update(json.dumps(one.lines(query)).encode() + b"\n")
     return digest.hexdigest()
 
 
 def _line(item: Item, content: str) -> tuple[str, ...]:
     """Targets are written as text, which sorts and keeps NaN where numbers would do neither."""
-    told = (",".join(map(repr, item.targets)), item.group) if item.targets or item.group else ()
+    tells = item.targets or item.group or item.captions
+    told = (",".join(map(repr, item.targets)), item.group, *item.captions) if tells else ()
     return (item.split, item.name, item.class_name, content, *told)
 
 

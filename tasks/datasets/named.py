@@ -30,11 +30,11 @@ def read(reference: str, options: OpenOptions) -> Dataset:
 
 
 def differences(entry: NamedSet, dataset: Dataset) -> list[str]:
-    """A line for each number that is not the official one: images of a split, classes that have any."""
+    """A line for each number that is not the official one: images of a split (where known), classes that have any."""
     found = {split: len(images) for split, images in dataset.splits.items()}
     lines = [
         f"{split} has {found.get(split, 0):,} images, officially {entry.images.get(split, 0):,}"
-        for split in {**entry.images, **found}
+        for split in ({**entry.images, **found} if entry.images else ())
         if found.get(split, 0) != entry.images.get(split, 0)
     ]
     present = len(dataset.classes)

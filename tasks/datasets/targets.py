@@ -12,6 +12,8 @@ IN_WORDS: dict[Target, str] = {
     "ordinal": "one class an image, of an order that is meant",
     "multilabel": "any of several labels an image",
     "value": "one number an image",
+    "relevance": "the right answers of each query, and no classes",
+    "captions": "texts that describe each image",
 }
 
 

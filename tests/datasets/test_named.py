@@ -24,7 +24,7 @@ def test_entries_are_complete_and_lead_somewhere(name):
     entry = named_sets()[name]
     assert entry.licence
     assert "https://" in entry.where or "somebody kept" in entry.where
-    known = {"train", "val", "test", "all"}
+    known = {"train", "val", "test", "query", "gallery", "all"}
     assert all(split in known or corruption_and_level(split) for split in entry.images)
     assert all(known_dataset(layout)[0] in DATASETS.found for layout in entry.layouts)
     assert bool(entry.folders) == any("{folder}" in layout for layout in entry.layouts)
