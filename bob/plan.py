@@ -22,6 +22,9 @@ from tasks.base import Data, Task
 from tasks.catalogue import open_dataset, task_class
 from tasks.datasets.base import Dataset, OpenOptions
 
+_WRITTEN = {"one": "NAME", "many": "NAMES", "any": "NAMES (or none)"}
+"""How a plan gives as many datasets as a role takes."""
+
 
 class PlanError(ValueError):
     """Everything wrong with a plan, each a line that says what to mend."""
@@ -245,9 +248,11 @@ def _datasets(
     names: dict[str, tuple[str, ...]] = {}
     for role in kind.roles:
         given = entry.get(role)
+        if kind.roles[role] == "any" and (given is None or given == []):
+            continue
         listed = [given] if isinstance(given, str) else given
         if not (isinstance(listed, list) and listed and all(isinstance(name, str) for name in listed)):
-            roles = ", ".join(f"{each}: NAME{'S' * (many == 'many')}" for each, many in kind.roles.items())
+            roles = ", ".join(f"{each}: {_WRITTEN[many]}" for each, many in kind.roles.items())
             mistakes.append(f"{place}: needs {roles}; {role} is {given!r}")
             return
         names[role] = tuple(listed)

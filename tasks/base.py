@@ -84,14 +84,15 @@ class Task(ABC):
     """A question. Subclasses are frozen pydantic dataclasses; every field changes the number, so it enters the key.
 
     ``headline`` is the metric boards show first. Changing a default or a definition bumps ``protocol_version``.
-    ``roles`` names the datasets a plan must give, and whether one or many. ``files`` names the settings that a plan may
-    give as the path of a YAML file: what it says is the setting then, so that it is part of the key as if written out.
+    ``roles`` names the datasets of a plan and how many it gives: one, many (one or more) or any (none too, and then the
+    role is no key of the data). ``files`` names the settings that a plan may give as the path of a YAML file: what it
+    says is the setting then, so that it is part of the key as if written out.
     """
 
     name: ClassVar[str]
     protocol_version: ClassVar[int]
     headline: ClassVar[str]
-    roles: ClassVar[Mapping[str, Literal["one", "many"]]] = {"dataset": "one"}
+    roles: ClassVar[Mapping[str, Literal["one", "many", "any"]]] = {"dataset": "one"}
     files: ClassVar[tuple[str, ...]] = ()
 
     def non_defaults(self) -> dict[str, Any]:
