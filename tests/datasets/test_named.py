@@ -23,7 +23,7 @@ def test_entries_are_complete_and_lead_somewhere(name):
     entry = named_sets()[name]
     assert entry.licence
     assert "https://" in entry.where or "somebody kept" in entry.where
-    assert set(entry.images) <= {"train", "val", "test", "all"}
+    assert set(entry.images) <= {"train", "val", "test", "query", "gallery", "all"}
     assert all(known_dataset(layout)[0] in DATASETS.found for layout in entry.layouts)
     assert bool(entry.folders) == any("{folder}" in layout for layout in entry.layouts)
     assert all(re.fullmatch("[0-9a-f]{64}", manifest) for manifest in entry.manifests)

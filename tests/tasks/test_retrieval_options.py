@@ -150,7 +150,7 @@ def test_whitening_keeps_no_direction_that_is_rounding() -> None:
     flat = np.zeros((50, 6), np.float32)
     flat[:, :2] = np.random.default_rng(0).normal(size=(50, 2))
     assert fit_whitening(normalised(flat), 6).directions.shape == (6, 2)
-    with pytest.raises(ValueError, match="50 images .* all have the same features"):
+    with pytest.raises(ValueError, match=r"50 images .* all have the same features"):
         fit_whitening(np.ones((50, 6), np.float32), 2)
 
 
