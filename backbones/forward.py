@@ -14,7 +14,7 @@ from backbones.feature_checks import check_contract, is_out_of_memory
 from backbones.inference import Frozen
 from backbones.preprocessing import normalise
 
-METHODS = {"pooled": "embed", "logits": "classify", "dense": "feature_maps"}
+METHODS = {"pooled": "embed", "logits": "classify", "dense": "feature_maps", "gem": "feature_maps"}
 
 
 class Forward:

@@ -13,11 +13,12 @@ from torch.nn.utils import fuse_conv_bn_weights
 from backbones.base import Backbone, Classifier, Readable, freeze
 
 Layer = str
-"""What is taken of a backbone: ``pooled`` (``embed``), ``logits`` (``classify``), ``dense``, or a readout by name.
+"""What is taken of a backbone: ``pooled`` (``embed``), ``logits`` (``classify``), ``dense``, ``gem``, or a readout.
 
 ``dense`` is the deepest of its feature maps (that of the largest stride), flattened: channel by channel of the first
-cell, then of the next in its row. :func:`dense_shape` says how to cut it.
+cell, then of the next in its row. :func:`dense_shape` says how to cut it. ``gem`` is the same map by :func:`gem`.
 """
+GEM = "gem"
 Call = Callable[[Tensor], Tensor]
 
 SAME_OUTPUT = 1e-4
@@ -54,6 +55,8 @@ def call_of(backbone: Backbone, layer: Layer) -> Call:
         return backbone.classify
     if layer == "dense":
         return partial(_dense, backbone)
+    if layer == GEM:
+        return lambda images: gem(_deepest(backbone, images))
     readouts = backbone.readouts if isinstance(backbone, Readable) else ()
     if layer not in readouts or not isinstance(backbone, Readable):
         raise ValueError(
@@ -69,6 +72,21 @@ def _dense(backbone: Backbone, images: Tensor) -> Tensor:
 def _deepest(backbone: Backbone, images: Tensor) -> Tensor:
     maps = backbone.feature_maps(images)
     return maps[max(maps)]
+
+
+def gem(
+    maps: Float[Tensor, "batch channels map_height map_width"], power: float = 3.0
+) -> Float[Tensor, "batch channels"]:
+    """Generalised mean of each channel over the map, (mean of x^power)^(1/power) (Radenovic et al. 2018).
+
+    Negative numbers count as zero: the paper's maps come out of a ReLU. The largest is taken out, so nothing overflows.
+
+    >>> gem(torch.tensor([[[[2.0, 2.0], [0.0, -5.0]]]]), power=1.0)
+    tensor([[1.]])
+    """
+    positive = maps.clamp(min=0)
+    largest = positive.amax((2, 3), keepdim=True).clamp(min=torch.finfo(maps.dtype).tiny)
+    return (positive / largest).pow(power).mean((2, 3)).pow(1 / power) * largest[:, :, 0, 0]
 
 
 def dense_shape(backbone: Backbone) -> tuple[int, int]:

@@ -256,8 +256,8 @@ def _datasets(
             mistakes.append(f"{place}: needs {roles}; {role} is {given!r}")
             return
         names[role] = tuple(listed)
-    if list(kind.roles.values()) == ["one"]:
-        (role,) = kind.roles
+    if [kind.roles[role] for role in names] == ["one"]:
+        (role,) = names
         for name in names[role]:
             yield {role: (name,)}
         return

@@ -9,19 +9,23 @@ from pydantic.dataclasses import dataclass
 
 from backbones.base import Backbone, Readable
 from backbones.images import Images
-from backbones.inference import Layer
+from backbones.inference import GEM, Layer
 from tasks.base import Extract, Note
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class Reading:
-    """``readout`` names what is read of the backbone: ``pooled``, its authors' own, or another it offers."""
+    """``readout`` names what is read of the backbone: ``pooled``, its authors' own, another it offers, or ``gem``.
+
+    ``gem``, the generalised mean of its deepest map, is there for every backbone that has maps. It is never tried by
+    ``select``.
+    """
 
     readout: str = Field(default="pooled", min_length=1)
 
     def unreadable(self, backbone: Backbone) -> str | None:
         """Why this backbone cannot be read there, naming where it can; None where it can."""
-        choices = readouts_of(backbone)
+        choices = (*readouts_of(backbone), GEM)
         if self.readout in choices:
             return None
         return f"{backbone.card.name} has no readout {self.readout!r}; there are: {', '.join(choices)}"
@@ -71,5 +75,5 @@ class ChosenReading(Reading):
 
 
 def readouts_of(backbone: Backbone) -> tuple[str, ...]:
-    """Every readout of a backbone, ``pooled`` first."""
+    """Every readout of a backbone of its own, ``pooled`` first."""
     return ("pooled", *(backbone.readouts if isinstance(backbone, Readable) else ()))

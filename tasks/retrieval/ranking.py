@@ -38,12 +38,18 @@ def average_precision(ranking: Blocks) -> float:
     >>> round(average_precision(Blocks(np.array([0, 2]), np.array([1, 1]), np.array([1, 1]))), 4)
     0.8333
     """
+    return precision_mass(ranking) / int(ranking.right.sum())
+
+
+def precision_mass(ranking: Blocks, k: int | None = None) -> float:
+    """Sum over the right answers, or those among the first ``k``, of the precision at their ranks."""
     above, size, right = (column.astype(np.float64) for column in (ranking.above, ranking.size, ranking.right))
-    # Sum over places i of the block of (r/n) (R + 1 + (i - 1)(r - 1)/(n - 1)) / (t + i), where t items are above.
-    harmonic = digamma(above + size + 1) - digamma(above + 1)
+    taken = size if k is None else np.clip(k - above, 0, size)
+    # Sum over those places i of the block of (r/n) (R + 1 + (i - 1)(r - 1)/(n - 1)) / (t + i), where t items are above.
+    harmonic = digamma(above + taken + 1) - digamma(above + 1)
     slope = (right - 1) / np.maximum(size - 1, 1)
-    inside = (ranking.right_above + 1) * harmonic + slope * (size - (above + 1) * harmonic)
-    return float((right / size * inside).sum() / right.sum())
+    inside = (ranking.right_above + 1) * harmonic + slope * (taken - (above + 1) * harmonic)
+    return float((right / size * inside).sum())
 
 
 def _first(ranking: Blocks) -> tuple[int, Float[np.ndarray, " places"]]:

@@ -12,16 +12,16 @@ from tasks.base import Data, Note, Outputs, Score, Task, Tools
 from tasks.datasets.base import Dataset
 from tasks.datasets.partition import Part, evaluated_on, evaluation_part
 from tasks.datasets.targets import target_refusal
-from tasks.features import collapse_notes, features_of, normalised
-from tasks.readouts import Reading
+from tasks.retrieval.lines import Asked, ranked
 from tasks.retrieval.ranking import Blocks, average_precision, first_place, hit, precision
+from tasks.retrieval.refined import Compared, Refined
 from tasks.retrieval.search import rankings
 
 CUTOFFS = (1, 5, 10)
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
-class Retrieval(Reading, Task):
+class Retrieval(Refined, Task):
     """Rank a gallery by the dot product of unit-length float32 features; a right answer has the query's class.
 
     With splits query and gallery each query ranks the gallery; any other dataset is asked leaving one out: each image
@@ -33,12 +33,13 @@ class Retrieval(Reading, Task):
     - precision@k: the share of right answers among the first k (k stays the divisor where fewer are right).
 
     Equal similarities (to 1e-6) are taken in every order and averaged. Queries without a right answer are counted.
+    What else may be done to the features or the ranking is off unless asked for, and named by ``Refined``.
     """
 
     name: ClassVar[str] = "retrieval"
     protocol_version: ClassVar[int] = 1
     headline: ClassVar[str] = "mAP"
-    roles: ClassVar[Mapping[str, Literal["one", "many"]]] = {"dataset": "one"}
+    roles: ClassVar[Mapping[str, Literal["one", "many", "any"]]] = {"dataset": "one", "whitening": "any"}
 
     def uses_seed(self, data: Data) -> bool:
         """Never: nothing is drawn."""
@@ -60,7 +61,7 @@ class Retrieval(Reading, Task):
         findable = counts.values[counts.counts >= needed]
         if not np.isin(queries.labels, findable).any():
             return f"dataset {dataset.name!r}: no query has a right answer in the gallery"
-        return None
+        return self.unrefinable(backbone, data, (queries, gallery))
 
     def run(self, backbone: Backbone, data: Data, tools: Tools, seed: int) -> Iterator[Score | Outputs | Note]:
         """Rank the gallery for every query."""
@@ -68,19 +69,25 @@ class Retrieval(Reading, Task):
             raise ValueError(why)
         queries, gallery = _sides(data["dataset"][0])
         alone = queries is gallery
-        extract = self.reading(tools.extract)
-        theirs = features_of(backbone, gallery, extract)
-        ours = theirs if alone else features_of(backbone, queries, extract)
-        yield from collapse_notes(theirs, "gallery")
-        unit = normalised(theirs)
-        asked = unit if alone else normalised(ours)
-        found = list(rankings(asked, queries.labels, unit, gallery.labels, leave_one_out=alone))
+        compared, notes = self.compared(backbone, data, (queries, gallery), tools.extract)
+        yield from notes
+        found = list(self._rankings(compared, queries, gallery))
         yield Note("protocol", "leave one out" if alone else "query and gallery")
         if alone:
             yield Note("test_part", evaluated_on(queries))
         if hopeless := sum(ranking is None for ranking in found):
             yield Note("queries_without_answer", f"{hopeless} of {len(found)} queries are left out", True)
         yield from _report(queries, found)
+
+    def _rankings(self, compared: Compared, queries: Part, gallery: Part) -> Iterator[Blocks | None]:
+        alone = compared.leave_one_out
+        if not self.rerank:
+            yield from rankings(compared.queries, queries.labels, compared.gallery, gallery.labels, alone)
+            return
+        for query, line in enumerate(self.lines(compared)):
+            itself = np.arange(query, query + alone)
+            answers = np.flatnonzero(gallery.labels == queries.labels[query])
+            yield from ranked(line, [Asked(np.setdiff1d(answers, itself), itself)])
 
 
 def _sides(dataset: Dataset) -> tuple[Part, Part]:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from backbones.adapters.pixel_statistics import PixelStatistics
 from backbones.features import Extractor, ExtractSettings
-from backbones.inference import call_of, dense_shape
+from backbones.inference import GEM, call_of, dense_shape, gem
 from tests.feature_fakes import Fake, random_images
 
 
@@ -44,6 +44,24 @@ def test_shape_and_layer_agree_for_a_real_backbone() -> None:
     assert not backbone.training
 
 
+def test_gem_is_the_generalised_mean_of_that_map(tmp_path: Path) -> None:
+    backbone, images = Mapped(side=8), random_images(3)
+    extract = Extractor(ExtractSettings(tmp_path, device="cpu", workers=1))
+    cells = extract(backbone, images, "dense").reshape(3, 8, 3).astype(np.float64)
+    by_hand = (np.maximum(cells, 0) ** 3).mean(1) ** (1 / 3)
+    np.testing.assert_allclose(extract(backbone, images, GEM), by_hand, rtol=1e-5, atol=1e-6)
+
+
+def test_gem_of_huge_tiny_and_negative_maps() -> None:
+    maps = torch.tensor([1e30, 1e-30, -3.0, 0.0]).view(1, 4, 1, 1).expand(1, 4, 2, 2)
+    assert gem(maps)[0].tolist() == pytest.approx([1e30, 1e-30, 0, 0], rel=1e-5)
+    many = torch.rand(1, 1, 5, 5)
+    assert gem(many, power=100.0).item() == pytest.approx(many.max().item(), rel=0.05)
+    assert gem(many, power=1.0).item() == pytest.approx(many.mean().item())
+
+
 def test_a_backbone_without_maps_says_so() -> None:
     with pytest.raises(NotImplementedError, match="fake"):
         dense_shape(Fake())
+    with pytest.raises(NotImplementedError, match="fake"):
+        call_of(Fake(), GEM)(torch.rand(1, 3, 8, 8))

@@ -12,6 +12,7 @@ from bob import plan
 from bob.plan import Cell, PlanError, parse_plan, resolve
 from tasks.base import Data, Note, Outputs, Score, Task, Tools
 from tasks.datasets.base import OpenOptions
+from tasks.retrieval.retrieval import Retrieval
 from tests.feature_fakes import Fake
 
 
@@ -74,3 +75,12 @@ def test_the_other_roles_may_not_be_left_out(cells: Any) -> None:
         cells(train="digits", others=["digits"])
     with pytest.raises(PlanError, match="test is \\[\\]"):
         cells(train="digits", test=[], others=["digits"])
+
+
+def test_several_datasets_are_several_questions_where_only_the_one_role_is_given() -> None:
+    mistakes: list[str] = []
+    asked = list(plan._datasets(Retrieval, {"dataset": ["a", "b"]}, "task 1", mistakes))
+    assert asked == [{"dataset": ("a",)}, {"dataset": ("b",)}]
+    assert not mistakes
+    assert not list(plan._datasets(Retrieval, {"dataset": ["a", "b"], "whitening": "c"}, "task 1", mistakes))
+    assert mistakes == ["task 1: dataset is one dataset, 2 are given"]

@@ -79,7 +79,7 @@ def test_the_budget_is_the_same_for_every_backbone(kind: Any, asked: Any) -> Non
 def test_a_fixed_readout_is_read_and_an_unknown_one_is_refused(kind: Any, asked: Any, world: Any, layered: Any) -> None:
     assert asked(kind(readout="good"))[kind.headline] > asked(kind())[kind.headline] + 0.2
     why = kind(readout="better").refusal(layered, {"dataset": [], "train": [], "test": []})
-    assert why == "nobody has no readout 'better'; there are: pooled, tempting, good"
+    assert why == "nobody has no readout 'better'; there are: pooled, tempting, good, gem"
     assert readouts_of(world.nobody) == ("pooled",)
 
 
