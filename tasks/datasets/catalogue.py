@@ -22,6 +22,7 @@ class NamedSet:
     download: str = ""
     large: bool = False
     manifests: tuple[str, ...] = ()
+    masked: bool = False
 
 
 @cache
