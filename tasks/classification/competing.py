@@ -6,8 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int64
 
-ANY_OF = "|"
-"""A class called ``n02110185|n02110063`` is either: ObjectNet's classes are coarser than ImageNet's."""
+from tasks.datasets.targets import ANY_OF
 
 
 @dataclass(frozen=True)
