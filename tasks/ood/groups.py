@@ -1,15 +1,23 @@
-"""How groups of a test set fare: the worst of them, and their mean."""
+"""How groups of a test set fare: the worst of them, and their mean; and what else WILDS asks of its sets."""
 
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 
 from tasks.base import Note, Score
 from tasks.classification.metrics import mean_per_class
+from tasks.classification.weighted_metrics import bootstrap, interval, macro_f1
 
 SMALLEST_GROUP = 10
 """Images a group needs to be asked for: of fewer, the worst of many groups would tell of their smallness alone."""
+
+
+def f1(labels: Int64[np.ndarray, " n"], predictions: Int64[np.ndarray, " n"], split: str) -> Score:
+    """``macro_f1`` over the classes that the set has images of, by which WILDS ranks on iWildCam."""
+    value = float(macro_f1(labels, predictions, np.ones((1, len(labels))))[0])
+    draws = bootstrap(lambda weights: macro_f1(labels, predictions, weights)[None], len(labels))
+    return Score("macro_f1", value, None, split, interval=interval(draws[0]))
 
 
 def by_group(correct: Float[np.ndarray, " n"], groups: Sequence[str], split: str) -> Iterator[Score | Note]:

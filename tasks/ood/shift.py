@@ -17,9 +17,10 @@ from tasks.classification.parts import is_seeded, learning_refusal, partition_no
 from tasks.classification.report import report
 from tasks.datasets.base import Dataset
 from tasks.datasets.partition import Part, evaluated_on, evaluation_part, partition
+from tasks.datasets.sources import some
 from tasks.datasets.targets import target_refusal
 from tasks.features import features_of
-from tasks.ood.groups import by_group
+from tasks.ood.groups import by_group, f1
 from tasks.ood.test_sets import TestSets, items_of, top1
 from tasks.readouts import ChosenReading
 
@@ -40,9 +41,10 @@ class Shift(ChosenReading, ProbeSettings, Task):
       accuracies kept half an image away from 0 and 1. Robustness beyond what accuracy predicts (Taori et al. 2020)
       takes a trend fitted over many backbones, for which top1 and id_top1 are the points (``results.trend``);
     - worst_group and mean_per_group, where the set names groups of ten images or more (WILDS): top1 of the worst of
-      them, and their mean. Nothing is chosen on any test set: val is of train.
+      them, and their mean; and macro_f1, the mean F1 of its classes.
 
-    ``ood_top1`` is the mean top1 over the test sets, each weighing the same.
+    ``ood_top1`` is the mean top1 over the test sets, each weighing the same. Nothing is chosen on any of them: val is
+    train's own.
     """
 
     name: ClassVar[str] = "ood.shift"
@@ -95,6 +97,7 @@ class Shift(ChosenReading, ProbeSettings, Task):
             yield from _compared(top1(answers), top1(report(at_home.scores, at_home.labels, at_home.names)), test.name)
             if abroad.groups is not None:
                 yield from by_group(items_of(top1(answers)), abroad.groups, test.name)
+                yield f1(abroad.labels, abroad.scores.argmax(1), test.name)
             sets.add(test.name, answers)
         yield from sets.mean()
 
@@ -130,7 +133,7 @@ def _foreign(train: Dataset, test: Dataset) -> str | None:
     if len(competition.groups) < 2 or not asked:
         return (
             f"dataset {test.name!r} shares fewer than two classes with {train.name!r}: it has "
-            f"{', '.join(test.classes)}; the probe learns {', '.join(train.classes)}"
+            f"{some(test.classes, 12)}; the probe learns {some(train.classes, 12)}"
         )
     at_home = set(competition.of_output[partition(train, 0).test.labels].tolist()) - {-1}
     return None if at_home else f"dataset {train.name!r} has no test images of the classes of {test.name!r}"

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from sklearn.metrics import f1_score
 
 from tasks.classification.linear import LinearProbe
 from tasks.ood.shift import HOME, Shift
@@ -116,6 +117,10 @@ def test_the_worst_group_and_the_mean_over_groups(world, blobs) -> None:
     assert min(share["tiny"], share[""]) < share["south"], "what does not count would be the worst"
     assert answers.value("worst_group", "away") == pytest.approx(share["south"])
     assert answers.value("mean_per_group", "away") == pytest.approx((share["south"] + share["north"]) / 2)
+    f1 = f1_score(columns["label"], columns["prediction"], average="macro")
+    assert answers.value("macro_f1", "away") == pytest.approx(f1)
+    balanced = np.mean([columns["correct"][columns["label"] == label].mean() for label in range(3)])
+    assert answers.value("mean_per_class", "away") == pytest.approx(balanced)
     told = {"group": "south", "images": 30, "groups": 2, "too small": 1}
     assert answers.notes["worst_group:away"].value == told
 
