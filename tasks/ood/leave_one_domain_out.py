@@ -21,7 +21,7 @@ from tasks.datasets.partition import VAL_SHARE, every_part
 from tasks.datasets.sources import some
 from tasks.datasets.targets import target_refusal
 from tasks.features import features_of
-from tasks.ood.test_sets import TestSets
+from tasks.ood.several_sets import SeveralSets
 from tasks.readouts import ChosenReading
 
 Matrix = NDArray[np.float32]
@@ -70,7 +70,7 @@ class LeaveOneDomainOut(ChosenReading, ProbeSettings, Task):
         yield Note("val_part", f"the other 20 % of the same domains, seed {seed}")
         yield Note("test_part", "every image of the domain left out")
         yield from _shared_images(data["domains"])
-        sets = TestSets()
+        sets = SeveralSets()
         for left_out in domains:
             sources = [domain for domain in domains if domain is not left_out]
             answers = list(self._without(left_out, sources, backbone, tools.extract))

@@ -21,7 +21,7 @@ from tasks.datasets.sources import some
 from tasks.datasets.targets import target_refusal
 from tasks.features import features_of
 from tasks.ood.groups import by_group, f1
-from tasks.ood.test_sets import TestSets, items_of, top1
+from tasks.ood.several_sets import SeveralSets, items_of, top1
 from tasks.readouts import ChosenReading
 
 HOME = "in-distribution"
@@ -86,7 +86,7 @@ class Shift(ChosenReading, ProbeSettings, Task):
         yield from notes
         home = probe.logits(features_of(backbone, parts.test, extract))
         yield from report(home, parts.test.labels, parts.test.names, HOME)
-        sets = TestSets()
+        sets = SeveralSets()
         for test in data["test"]:
             competition = compete(test.classes, train.classes, mask=True)
             at_home = _asked(competition, home, parts.test, competition.of_output)

@@ -11,7 +11,7 @@ Answers = Sequence[Score | Outputs | Note]
 
 
 @dataclass
-class TestSets:
+class SeveralSets:
     """Collects what each set was answered, to end with ``ood_top1`` over all of them."""
 
     correct: list[np.ndarray] = field(default_factory=list)
