@@ -286,12 +286,14 @@ def _everything(store: "Store") -> "list[Record]":
 def _board(records: "Sequence[Record]", store: Path, include_cost: bool = True) -> "Board":
     from results.board import board
     from results.certificates import certified
-    from results.items import headline_items
+    from results.items import headline_items, score_values
     from results.store import Store
 
     asked = {record.cell.task for record in records} & TASKS.found.keys()  # a task is imported to say its version
     versions = {name: TASKS.load(name).protocol_version for name in asked}
-    return board(records, versions, include_cost, certified(store), partial(headline_items, Store(store)))
+    kept = Store(store)
+    items_of, values_of = partial(headline_items, kept), partial(score_values, kept)
+    return board(records, versions, include_cost, certified(store), items_of, values_of)
 
 
 def _show_board(records: "Sequence[Record]", store: Path, page: Path) -> None:

@@ -45,15 +45,16 @@ def lines_of(kind: str, pattern: str, filters: Filters) -> list[str]:
     return _named(named) + _sentences({name: said for name, said in sentences.items() if _matches(name, pattern)})
 
 
+def _count(stated: int | None) -> str:
+    return f"{stated:,}" if stated else "-"
+
+
 def _named(chosen: Sequence[NamedSet]) -> list[str]:
     """One line a dataset with a name of its own, whether it is on disk or not."""
     if not chosen:
         return []
     rows = [("DATASET", "IMAGES", "CLASSES", "LICENCE")]
-    rows += [
-        (each.name, f"{sum(each.images.values()):,}" if each.images else "?", f"{each.classes:,}", each.licence)
-        for each in chosen
-    ]
+    rows += [(each.name, _count(sum(each.images.values())), _count(each.classes), each.licence) for each in chosen]
     width = [max(len(row[column]) for row in rows) for column in range(3)]
     return [
         f"{name:<{width[0]}}  {images:>{width[1]}}  {classes:>{width[2]}}  {licence}"

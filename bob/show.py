@@ -61,8 +61,8 @@ def _meanings(kind: type[Task]) -> Iterator[str]:
 def _named(entry: NamedSet) -> Iterator[str]:
     counts = ", ".join(f"{count:,} {split}" for split, count in entry.images.items())
     yield f"{entry.name}: {entry.title}"
-    yield f"classes: {entry.classes:,}"
-    yield f"images: {counts or 'not known'}"
+    yield f"classes: {'not stated' if entry.classes is None else f'{entry.classes:,}'}"
+    yield f"images: {counts or 'not stated'}"
     yield f"split: {entry.split}"
     yield f"licence: {entry.licence}"
     yield f"where to get it: {entry.where}"

@@ -11,6 +11,7 @@ from results.divisions import divisions
 from results.gates import ItemsOf, quarantined
 from results.record import BackboneFacts, Record
 from results.statistics import ranks, z_scores
+from results.trend import Trend, ValuesOf, trends
 
 
 @dataclass(frozen=True)
@@ -71,12 +72,14 @@ class Board:
     last, by z. z-scores are over all rows, baselines among them: they are part of the field, and with few candidates
     there would be no spread to measure by; so z says how far above the floors a backbone is, and moves with their
     number. ``divisions`` tell which images of each data set were learnt from, chosen
-    by and tested on; ``remarks`` what was left out and why; ``versions`` are those of BoB that computed what is shown.
+    by and tested on; ``trends`` hold backbones against the line of accuracy under shift over accuracy at home, where
+    there are enough; ``remarks`` what was left out and why; ``versions`` are those of BoB that computed what is shown.
     """
 
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
     divisions: tuple[str, ...]
+    trends: tuple[Trend, ...]
     remarks: tuple[str, ...]
     include_cost: bool
     versions: tuple[str, ...]
@@ -88,13 +91,15 @@ def board(
     include_cost: bool = True,
     certificates: Collection[str] = (),
     items_of: ItemsOf = lambda record: None,
+    values_of: ValuesOf = lambda record, row: None,
 ) -> Board:
     """Put records, done and failed, on one board. Of several answers to one question the newest counts.
 
     A record whose task now has another protocol version is stale: shown as such, in no average. ``include_cost=False``
     leaves measured times out, so that the same results give the same board. ``certificates`` holds the subjects
     that have one (:func:`results.certificates.certified`). ``items_of`` gives what a record's test items gave to its
-    headline (:func:`results.items.headline_items`), by which gates compare a backbone with its floors.
+    headline (:func:`results.items.headline_items`), by which gates compare a backbone with its floors; ``values_of``
+    what they gave to another score (:func:`results.items.score_values`), for the intervals of trends.
     """
     current, superseded = _newest(records)
     outdated = _outdated(current)
@@ -133,6 +138,7 @@ def board(
         columns=columns,
         rows=tuple(rows),
         divisions=tuple(divisions([record for record in current if record.key not in stale])),
+        trends=tuple(trends([r for r in current if _entry_of(r, entries).status == "done"], values_of)),
         remarks=tuple(_remarks(current, superseded, stale, outdated, suspects)),
         include_cost=include_cost,
         versions=made_by,
@@ -207,6 +213,10 @@ def _entry(records: Sequence[Record], stale: set[str], suspects: Mapping[str, st
         seeds=len(values),
         warnings=(*(f"quarantined: {reason}" for reason in reasons), *warnings),
     )
+
+
+def _entry_of(record: Record, entries: Mapping[tuple[str, str], Entry]) -> Entry:
+    return entries[record.cell.backbone, record.cell.setting()]
 
 
 def _failed(records: Sequence[Record], seeds: int) -> Entry:

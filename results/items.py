@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from results.record import DamageError, Record
+from results.record import DamageError, Record, ScoreRow
 from results.store import Store
 
 if TYPE_CHECKING:
@@ -39,6 +39,26 @@ def headline_items(store: Store, record: Record) -> Items | None:
         return None
     rows = rows.sort_by("item")
     return Items(rows["item"].combine_chunks(), rows[column].to_numpy().astype(np.float64))
+
+
+def score_values(store: Store, record: Record, row: ScoreRow) -> NDArray[np.float64] | None:
+    """What each item gave to a score, in the order of the items; None where it is no mean over items, or they are gone.
+
+    A score over other items than its split's has rows of its own, whose split is ``SPLIT:METRIC``.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    column = f"score:{row.metric}"
+    try:
+        table = store.outputs(record.key)
+    except (FileNotFoundError, DamageError):
+        return None
+    if not {"split", column} <= set(table.column_names):
+        return None
+    places = pa.array([row.split, f"{row.split}:{row.metric}"])
+    values = table[column].filter(pc.is_in(table["split"], places)).drop_null()
+    return values.to_numpy().astype(np.float64) if len(values) == row.n else None
 
 
 def mean_items(several: list[Items | None]) -> Items | None:

@@ -8,6 +8,7 @@ from rich.text import Text
 
 from results.board import Board
 from results.formats import words
+from results.trend import Trend
 
 NAME, AVERAGES, SETTING = 30, 12, 14
 """Widths a column needs: the backbone's name, an average, a setting's ``81.3 ±1.8``."""
@@ -26,10 +27,24 @@ def print_board(board: Board) -> None:
     for position, column in enumerate(board.columns, start=1):
         console.print(f"[{position}] {words.title(column)}", markup=False, highlight=False)
     console.print(words.LEGEND, markup=False, highlight=False, style="dim")
+    for trend in board.trends:
+        console.print(_trend(trend))
+    if board.trends:
+        console.print(words.ROBUSTNESS_LEGEND, markup=False, highlight=False, style="dim")
     for line in board.divisions:
         console.print(f"{words.DIVIDED}: {line}", markup=False, highlight=False)
     for remark in board.remarks:
         console.print(remark, markup=False, highlight=False)
+
+
+def _trend(trend: Trend) -> Table:
+    title = Text(f"{words.ROBUSTNESS}: {words.trend_title(trend)}")
+    table = Table(title=title, title_justify="left", header_style="bold")
+    for column, head in enumerate(words.ROBUSTNESS_HEADS):
+        table.add_column(head, justify="right" if column else "left", overflow="fold", no_wrap=column > 0)
+    for row in trend.backbones:
+        table.add_row(*map(Text, words.robustness(row)))
+    return table
 
 
 def _parts(leading: int, total: int, width: int) -> list[list[int]]:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from results.board import Board
 from results.formats import words
 from results.names import visible
+from results.trend import Trend
 
 _SPECIAL = str.maketrans({c: f"\\{c}" for c in "\\`*_{}[]<>#|"} | {"&": "&amp;"})
 
@@ -18,7 +19,16 @@ def render(board: Board) -> str:
     lines = [_line(titles), _line(["---"] + ["---:"] * (len(titles) - 1), escape=False), *map(_line, rows)]
     divisions = ["", f"{words.DIVIDED}:", "", *_bullets(board.divisions, 400)] if board.divisions else []
     remarks = ["", *_bullets(board.remarks, 200)] if board.remarks else []
-    return "\n".join([*lines, "", words.LEGEND.replace("*", "\\*"), *divisions, *remarks])
+    trends = ["", f"{words.ROBUSTNESS}: {words.ROBUSTNESS_LEGEND}"] if board.trends else []
+    for trend in board.trends:
+        trends += ["", words.trend_title(trend).translate(_SPECIAL), "", *_trend(trend)]
+    return "\n".join([*lines, "", words.LEGEND.replace("*", "\\*"), *trends, *divisions, *remarks])
+
+
+def _trend(trend: Trend) -> list[str]:
+    titles = words.ROBUSTNESS_HEADS
+    head = [_line(titles), _line(["---"] + ["---:"] * (len(titles) - 1), escape=False)]
+    return [*head, *(_line(words.robustness(row)) for row in trend.backbones)]
 
 
 def _bullets(texts: Sequence[str], longest: int) -> list[str]:

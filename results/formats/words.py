@@ -2,6 +2,7 @@
 
 from results.board import Board, Column, Entry, Row
 from results.names import visible
+from results.trend import Robustness, Trend
 
 EMPTY = "No results yet: `bob run` computes some, and this board shows them."
 LEGEND = (
@@ -13,6 +14,13 @@ LEGEND = (
     "°: without a certificate (`bob certify NAME`): nobody has held this backbone's adapter against its library."
 )
 DIVIDED = "How the data was divided"
+ROBUSTNESS = "Effective robustness"
+ROBUSTNESS_LEGEND = (
+    "Accuracy under shift against what accuracy at home, on the same classes, predicts: logit(under shift) = "
+    "a logit(at home) + b, fitted over the other backbones of the board, baselines apart. Above 0 is more robust than "
+    "that. Intervals are over test images."
+)
+ROBUSTNESS_HEADS = ("backbone", "at home", "under shift", "expected", "above the line (logits)")
 
 
 def number(value: float, column: Column) -> str:
@@ -76,6 +84,21 @@ def leading(row: Row, board: Board) -> list[str]:
     """The cells under :func:`headers`."""
     cells = [backbone(row), average(row.rank, row, board), average(row.z, row, board), parameters(row)]
     return [*cells, *([speed(row)] if board.include_cost else [])]
+
+
+def trend_title(trend: Trend) -> str:
+    """Which backbones are compared on what, and the line through all of them."""
+    return (
+        f"{visible(trend.setting)}, on {visible(trend.test_set)} "
+        f"(a = {trend.slope:.2f}, b = {trend.intercept:+.2f} over {len(trend.backbones)} backbones)"
+    )
+
+
+def robustness(row: Robustness) -> list[str]:
+    """The cells under :data:`ROBUSTNESS_HEADS`."""
+    interval = "" if row.low is None or row.high is None else f" [{row.low:+.2f}, {row.high:+.2f}]"
+    shares = [f"{100 * share:.1f}" for share in (row.at_home, row.abroad, row.expected)]
+    return [visible(row.backbone), *shares, f"{row.logits:+.2f}{interval}"]
 
 
 def title(column: Column) -> str:

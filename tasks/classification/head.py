@@ -3,15 +3,14 @@
 from collections.abc import Iterator, Mapping
 from typing import ClassVar, Literal
 
-import numpy as np
-from jaxtyping import Int64
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
 from backbones.base import Backbone, Classifier
 from tasks.base import Data, Note, Outputs, Score, Task, Tools
+from tasks.classification.competing import compete
 from tasks.classification.report import report
-from tasks.datasets.base import Dataset
+from tasks.datasets.catalogue import named_sets
 from tasks.datasets.partition import evaluated_on, evaluation_part
 from tasks.datasets.targets import target_refusal
 from tasks.features import collapse_notes, features_of
@@ -21,8 +20,9 @@ from tasks.features import collapse_notes, features_of
 class OwnHead(Task):
     """top1, top5, mean_per_class, nll and ece of the checkpoint's head on a dataset that names its classes alike.
 
-    ``mask=True`` lets only the dataset's classes compete, as ImageNet-A and -R ask; by default all of the head's do.
-    Images of a class the head does not have are left out and counted.
+    ``mask=True`` lets only the dataset's classes compete; by default all of the head's do, except on the sets that are
+    defined with a mask (ImageNet-A, -R, ObjectNet; ``masked`` in the catalogue). A class that is any of several of the
+    head's (ObjectNet's) has the score of the best. Images of a class the head does not have are left out and counted.
     """
 
     name: ClassVar[str] = "classification.head"
@@ -45,11 +45,12 @@ class OwnHead(Task):
             return why
         try:
             part = evaluation_part(dataset)
+            competition = compete(dataset.classes, backbone.classes, mask=True)
         except ValueError as error:
             return str(error)
         if len(part) == 0:
             return f"dataset {dataset.name!r} has no images to classify"
-        if not set(dataset.classes) & set(backbone.classes):
+        if not competition.groups:
             return (
                 f"no class of dataset {dataset.name!r} ({_few(dataset.classes)}) is one of the head's "
                 f"{len(backbone.classes)} classes ({_few(backbone.classes)}); names must match exactly"
@@ -64,28 +65,20 @@ class OwnHead(Task):
             raise ValueError(why)
         part = evaluation_part(dataset)
         yield Note("test_part", evaluated_on(part))
-        columns = head_columns(dataset, backbone.classes)
         logits = features_of(backbone, part, tools.extract, "logits")
         if logits.shape[1] != len(backbone.classes):
             raise ValueError(f"the head gave {logits.shape[1]} logits but names {len(backbone.classes)} classes")
         yield from collapse_notes(logits, "logit")
-        wanted = columns[part.labels]
+        entry = named_sets().get(dataset.name)
+        competition = compete(dataset.classes, backbone.classes, self.mask or (entry is not None and entry.masked))
+        wanted = competition.of_class[part.labels]
         known = wanted >= 0
-        yield Note("classes_competing", int((columns >= 0).sum()) if self.mask else len(backbone.classes))
+        yield Note("classes_competing", len(competition.groups))
         if not known.all():
-            lost = [name for name, column in zip(dataset.classes, columns, strict=True) if column < 0]
+            lost = [name for name, place in zip(dataset.classes, competition.of_class, strict=True) if place < 0]
             yield Note("classes_without_output", f"{(~known).sum()} images of {_few(lost)} are left out", True)
-        if self.mask:
-            kept = np.sort(columns[columns >= 0])
-            logits, wanted = logits[:, kept], np.searchsorted(kept, wanted)
         names = [name for name, keep in zip(part.names, known, strict=True) if keep]
-        yield from report(logits[known], wanted[known], names)
-
-
-def head_columns(dataset: Dataset, classes: tuple[str, ...]) -> Int64[np.ndarray, " k"]:
-    """The head's output for each class of the dataset, by exact name; -1 where it has none."""
-    place = {name: column for column, name in enumerate(classes)}
-    return np.asarray([place.get(name, -1) for name in dataset.classes], dtype=np.int64)
+        yield from report(competition.scores(logits)[known], wanted[known], names)
 
 
 def _few(names: tuple[str, ...] | list[str]) -> str:

@@ -4,13 +4,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar, Literal
 
 import numpy as np
+from jaxtyping import Float32, Int64
 from pydantic import ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from backbones.base import Backbone
 from tasks.base import Data, Extract, Note, Outputs, Score, Task, Tools
 from tasks.classification.parts import is_seeded, learning_refusal, partition_notes
-from tasks.classification.probe import Choice, Features, Labels, Probe, choose, fit
+from tasks.classification.probe import Features, Labels, Probe, choose, fit
 from tasks.classification.report import report
 from tasks.classification.target_reports import ordinal_scores
 from tasks.datasets.base import Dataset
@@ -97,19 +98,31 @@ def train_probe(
     parts = partition(dataset, seed)
     train = features_of(backbone, parts.train, extract), parts.train.labels
     val = features_of(backbone, parts.val, extract), parts.val.labels
-    choice = choose(train, val, len(dataset.classes), settings.grid(), settings.tolerance)
-    features, labels = np.concatenate([train[0], val[0]]), np.concatenate([train[1], val[1]])
+    return chosen_probe(settings, train, val, len(dataset.classes))
+
+
+def chosen_probe(
+    settings: ProbeSettings,
+    train: tuple[Features, Labels],
+    val: tuple[Float32[np.ndarray, "m dim"], Int64[np.ndarray, " m"]],
+    classes: int,
+    refit: bool = True,
+) -> tuple[Probe, list[Note]]:
+    """A probe of the strength that is best on val, and what the record must say of it.
+
+    It has seen train and val; without ``refit`` train alone.
+    """
+    choice = choose(train, val, classes, settings.grid(), settings.tolerance)
+    features, labels = train
+    if refit:
+        features, labels = np.concatenate([train[0], val[0]]), np.concatenate([train[1], val[1]])
     chosen = settings.grid().index(choice.strength)
     notes = [*collapse_notes(train[0], "train"), *strength_notes(settings, chosen, "top1", choice.accuracy)]
-    probe = _refit(choice, features, labels, len(dataset.classes), settings)
+    probe = fit(features, labels, classes, choice.strength, settings.tolerance, choice.start)
     if not bool(probe.solution.converged.all()):
         reached = float(probe.solution.gradient_norm[0])
         notes.append(Note("not_converged", f"largest gradient entry {reached:.1e} after the last iteration", True))
     return probe, notes
-
-
-def _refit(choice: Choice, features: Features, labels: Labels, classes: int, settings: ProbeSettings) -> Probe:
-    return fit(features, labels, classes, choice.strength, settings.tolerance, choice.start)
 
 
 def strength_notes(settings: ProbeSettings, best: int, metric: str, on_val: Sequence[float]) -> Iterator[Note]:

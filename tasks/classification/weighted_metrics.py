@@ -8,7 +8,7 @@ cores, drawing included, and 3.7 ms with scikit-learn's function.
 from collections.abc import Callable
 
 import numpy as np
-from jaxtyping import Bool, Float, Float64, Real
+from jaxtyping import Bool, Float, Float64, Int64, Real
 
 from results.statistics import RESAMPLES
 
@@ -58,6 +58,19 @@ def quadratic_kappa(labels: Real[np.ndarray, " n"], predictions: Real[np.ndarray
     return 1 - np.where(independent > 0, _ratio(share @ (ours - theirs) ** 2, independent), np.nan)
 
 
+def macro_f1(labels: Int64[np.ndarray, " n"], predictions: Int64[np.ndarray, " n"], weights: Weights) -> PerDraw:
+    """Mean over the classes that are among the labels of F1 = 2 hits / (items of it + items taken for it).
+
+    >>> macro_f1(np.array([0, 0, 1]), np.array([0, 1, 1]), np.ones((1, 3))).round(3)
+    array([0.667])
+    """
+    asked = np.unique(labels)
+    hits = _by_class(labels, asked, weights * (labels == predictions))
+    present, taken = _by_class(labels, asked, weights), _by_class(predictions, asked, weights)
+    scores = 2 * hits / np.maximum(present + taken, 1e-12)  # of a class that was not drawn, which does not count
+    return _ratio((scores * (present > 0)).sum(1), (present > 0).sum(1).astype(np.float64))
+
+
 def bootstrap(metric: Callable[[Weights], Float64[np.ndarray, "k draws"]], items: int) -> Float64[np.ndarray, "k all"]:
     """``metric`` (several numbers a draw) over resamples of the items, the same draws for the same count of items."""
     generator = np.random.default_rng(0)
@@ -91,6 +104,17 @@ def _by_score(
     sorted_weights, right = weights[:, order], positive[order]
     hits = np.add.reduceat(sorted_weights * right, starts, axis=1)
     return hits, np.add.reduceat(sorted_weights * ~right, starts, axis=1)
+
+
+def _by_class(
+    of: Int64[np.ndarray, " n"], asked: Int64[np.ndarray, " k"], weights: Weights
+) -> Float64[np.ndarray, "draws k"]:
+    """Weight of each class; 0 for one that no item is ``of``."""
+    order = np.argsort(of, kind="stable")
+    found, starts = np.unique(of[order], return_index=True)
+    sums = np.add.reduceat(weights[:, order], starts, axis=1)
+    place = np.searchsorted(found, asked).clip(max=len(found) - 1)
+    return np.asarray(sums[:, place] * (found[place] == asked))
 
 
 def _ratio(above: PerDraw, below: PerDraw) -> PerDraw:

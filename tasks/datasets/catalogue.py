@@ -15,13 +15,14 @@ class NamedSet:
     licence: str
     where: str
     split: str
-    classes: int
+    classes: int | None
     images: Mapping[str, int]
     layouts: tuple[str, ...]
     folders: tuple[str, ...] = ()
     download: str = ""
     large: bool = False
     manifests: tuple[str, ...] = ()
+    masked: bool = False
 
 
 @cache
@@ -34,7 +35,8 @@ def named_sets() -> dict[str, NamedSet]:
 
 
 def _entry(name: str, fields: Mapping[str, object], path: Path) -> NamedSet:
-    values = {key: tuple(value) if isinstance(value, list) else value for key, value in fields.items()}
+    given = {key: tuple(value) if isinstance(value, list) else value for key, value in fields.items()}
+    values = {"classes": None, "images": {}, **given}
     try:
         return NamedSet(name, **values)  # type: ignore[arg-type]
     except TypeError as error:

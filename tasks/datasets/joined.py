@@ -39,13 +39,18 @@ class JoinedImages:
 
 def join(one: Part, other: Part) -> Part:
     """All rows of both. Of one split they go back to their places: who carved them, and how, leaves no trace."""
+    same = one.split == other.split
+    rows = np.concatenate([one.rows, other.rows if same else other.rows + len(one.images)])
     labels = np.concatenate([one.labels, other.labels])
-    targets = None
+    targets = groups = None
     if one.targets is not None and other.targets is not None:
         targets = np.concatenate([one.targets, other.targets])
-    if one.split == other.split:
-        rows = np.concatenate([one.rows, other.rows])
+    if one.groups is not None and other.groups is not None:
+        groups = (*one.groups, *other.groups)
+    if same:
         order = np.argsort(rows)
-        return Part(one.split, one.images, rows[order], labels[order], None if targets is None else targets[order])
-    rows = np.concatenate([one.rows, other.rows + len(one.images)])
-    return Part(f"{one.split} and {other.split}", JoinedImages(one.images, other.images), rows, labels, targets)
+        rows, labels = rows[order], labels[order]
+        targets = None if targets is None else targets[order]
+        groups = None if groups is None else tuple(groups[row] for row in order.tolist())
+    images = one.images if same else JoinedImages(one.images, other.images)
+    return Part(one.split if same else f"{one.split} and {other.split}", images, rows, labels, targets, groups)

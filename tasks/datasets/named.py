@@ -30,17 +30,21 @@ def read(reference: str, options: OpenOptions) -> Dataset:
 
 
 def differences(entry: NamedSet, dataset: Dataset) -> list[str]:
-    """A line for each number that is not the official one: images of a split (where known), classes that have any."""
+    """A line for each number that is not the official one: images of a split, classes that have any.
+
+    Where the set was found without its splits, the images of all of them together. What nobody stated is no difference.
+    """
     found = {split: len(images) for split, images in dataset.splits.items()}
+    official = {"all": sum(entry.images.values())} if list(found) == ["all"] else entry.images
     lines = [
-        f"{split} has {found.get(split, 0):,} images, officially {entry.images.get(split, 0):,}"
-        for split in ({**entry.images, **found} if entry.images else ())
-        if found.get(split, 0) != entry.images.get(split, 0)
+        f"{split} has {found.get(split, 0):,} images, officially {official.get(split, 0):,}"
+        for split in ({**official, **found} if entry.images else ())
+        if found.get(split, 0) != official.get(split, 0)
     ]
     present = len(dataset.classes)
     if dataset.target in ONE_CLASS:
         present = len(np.unique(np.concatenate([images.labels for images in dataset.splits.values()])))
-    if present != entry.classes:
+    if entry.classes not in (None, present):
         lines.append(f"{present:,} classes have images, officially {entry.classes:,}")
     return lines
 

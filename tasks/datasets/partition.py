@@ -20,7 +20,7 @@ TEST_SEED = 0
 class Part:
     """Some rows of a split: ``labels[i]`` belongs to ``images.read(rows[i])``. Features are extracted by split.
 
-    ``targets[i]``, where images have no one class, is what the split knows of the same image.
+    ``targets[i]``, where images have no one class, is what the split knows of the same image; so is ``groups[i]``.
     """
 
     split: str
@@ -28,6 +28,7 @@ class Part:
     rows: Int64[np.ndarray, " n"]
     labels: Int64[np.ndarray, " n"]
     targets: Float32[np.ndarray, "n k"] | None = None
+    groups: tuple[str, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -96,6 +97,11 @@ def unlearnt_part(dataset: Dataset) -> Part:
         return evaluation_part(dataset)
 
 
+def every_part(dataset: Dataset) -> list[Part]:
+    """Everything a dataset has, a part a split: for a task that makes a division of its own of the whole."""
+    return [_part(dataset, split) for split in dataset.splits]
+
+
 def evaluated_on(part: Part) -> str:
     """Where an :func:`evaluation_part` came from, as a note says it."""
     return {
@@ -127,7 +133,8 @@ def _part(dataset: Dataset, split: str) -> Part:
 
 def _rows(name: str, split: Split, rows: Int64[np.ndarray, " n"]) -> Part:
     targets = None if split.targets is None else split.targets[rows]
-    return Part(name, split.images, rows, split.labels[rows], targets)
+    groups = None if split.groups is None else tuple(split.groups[row] for row in rows.tolist())
+    return Part(name, split.images, rows, split.labels[rows], targets, groups)
 
 
 def _carve(part: Part, share: float, seed: int, dataset: Dataset) -> tuple[Part, Part, str]:

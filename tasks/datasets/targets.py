@@ -7,6 +7,9 @@ from tasks.datasets.base import Dataset, Target
 ONE_CLASS: tuple[Target, ...] = ("class", "ordinal")
 """Every image has one class; whether their order is meant is another question."""
 
+ANY_OF = "|"
+"""A class called ``n02110185|n02110063`` is either of the two, where they are known apart: ObjectNet's are coarser."""
+
 IN_WORDS: dict[Target, str] = {
     "class": "one class an image",
     "ordinal": "one class an image, of an order that is meant",

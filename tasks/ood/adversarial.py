@@ -18,7 +18,7 @@ from backbones.feature_run import sampled
 from backbones.images import decode_row
 from backbones.preprocessing import choose, fit_by
 from tasks.base import Data, Note, Outputs, Score, Task, Tools
-from tasks.classification.head import head_columns
+from tasks.classification.competing import compete
 from tasks.classification.linear import ProbeSettings, train_probe
 from tasks.classification.parts import learning_refusal, partition_notes
 from tasks.datasets.base import Dataset
@@ -216,16 +216,20 @@ def pixels_of(backbone: Backbone, part: Part) -> UInt8[Tensor, "n 3 height width
 def _own_head(backbone: Backbone, dataset: Dataset, device: torch.device) -> tuple[Head, Part, list[Note]]:
     """The head's outputs for the dataset's classes, and the images of those it has, labelled by output."""
     assert isinstance(backbone, Classifier)
-    columns, part = head_columns(dataset, backbone.classes), evaluation_part(dataset)
-    competing = np.sort(columns[columns >= 0])
-    known = np.flatnonzero(columns[part.labels] >= 0)
-    labels = np.searchsorted(competing, columns[part.labels[known]])
-    kept = torch.from_numpy(competing).to(device)
-    notes = [Note("test_part", evaluated_on(part)), Note("classes_competing", len(competing))]
+    competition, part = compete(dataset.classes, backbone.classes, mask=True), evaluation_part(dataset)
+    wanted = competition.of_class[part.labels]
+    known = np.flatnonzero(wanted >= 0)
+    labels = wanted[known]
+    groups = [torch.tensor(group, device=device) for group in competition.groups]
+    notes = [Note("test_part", evaluated_on(part)), Note("classes_competing", len(groups))]
     if len(known) < len(part):
         lost = f"{len(part) - len(known)} of {len(part)} images are of classes without an output"
         notes.append(Note("left_out", lost, True))
-    return lambda logits: logits.float()[:, kept], Part(part.split, part.images, part.rows[known], labels), notes
+
+    def head(logits: Tensor) -> Tensor:
+        return torch.stack([logits.float()[:, group].amax(1) for group in groups], 1)
+
+    return head, Part(part.split, part.images, part.rows[known], labels), notes
 
 
 def _report(fallen: Fallen, part: Part, splits: Sequence[str]) -> Iterator[Score | Outputs | Note]:

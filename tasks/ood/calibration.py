@@ -13,7 +13,7 @@ from pydantic.dataclasses import dataclass
 from backbones.base import Backbone, Classifier
 from tasks.base import Data, Note, Outputs, Score, Task, Tools
 from tasks.classification.calibration import Binned, brier, classwise_error, equal_mass, equal_width, error_intervals
-from tasks.classification.head import head_columns
+from tasks.classification.competing import compete
 from tasks.classification.linear import ProbeSettings, strength_notes, val_top1
 from tasks.classification.metrics import negative_log_likelihood, softmax, top_k_correct
 from tasks.classification.parts import is_seeded, learning_refusal, partition_notes
@@ -214,7 +214,7 @@ def _foreign(train: Dataset, test: Dataset, classes: tuple[str, ...]) -> str | N
 
 def _own_classes(backbone: Backbone, train: Dataset) -> tuple[str, ...]:
     assert isinstance(backbone, Classifier)
-    return tuple(name for name in backbone.classes if name in train.classes)
+    return compete(train.classes, backbone.classes, mask=True).names(backbone.classes)
 
 
 def _own_refusal(backbone: Backbone, train: Dataset) -> str | None:
@@ -231,11 +231,11 @@ def _own_refusal(backbone: Backbone, train: Dataset) -> str | None:
 
 def _own_head(backbone: Backbone, train: Dataset, tools: Tools) -> tuple[_Asked, list[Note]]:
     assert isinstance(backbone, Classifier)
-    columns = np.sort([column for column in head_columns(train, backbone.classes) if column >= 0])
-    classes = tuple(backbone.classes[column] for column in columns)
+    competition = compete(train.classes, backbone.classes, mask=True)
+    classes = competition.names(backbone.classes)
 
     def scores(part: Part) -> Float32[np.ndarray, "n classes"]:
-        return features_of(backbone, part, tools.extract, "logits")[:, columns]
+        return competition.scores(features_of(backbone, part, tools.extract, "logits"))
 
     fitted_on, tested_on, origin = _held_out(train)
     notes = [*(Note(name, words) for name, words in origin.items()), Note("classes_competing", len(classes))]

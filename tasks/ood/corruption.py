@@ -12,7 +12,7 @@ from pydantic.dataclasses import dataclass
 from backbones.base import Backbone, Classifier
 from backbones.plugins import unknown
 from tasks.base import Data, Note, Outputs, Score, Task, Tools
-from tasks.classification.head import head_columns
+from tasks.classification.competing import compete
 from tasks.classification.linear import ProbeSettings, train_probe, val_top1
 from tasks.classification.metrics import top_k_correct
 from tasks.classification.parts import is_seeded, learning_refusal, partition_notes
@@ -175,7 +175,7 @@ def _masked(asked: _Asked, part: Part, dataset: Dataset, names: Sequence[str]) -
     logits = asked.logits(part)
     if logits.shape[1] != len(asked.classes):
         raise ValueError(f"the head gave {logits.shape[1]} logits but names {len(asked.classes)} classes")
-    wanted = head_columns(dataset, tuple(names))[part.labels]
+    wanted = compete(dataset.classes, names, mask=True).of_class[part.labels]
     kept = np.flatnonzero(wanted >= 0)
     place = {name: column for column, name in enumerate(asked.classes)}
     columns = [place[name] for name in names]

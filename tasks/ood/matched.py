@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float, Int64
 
 from backbones.base import Backbone, Classifier
+from tasks.classification.competing import compete
 from tasks.datasets.base import Dataset
 from tasks.datasets.partition import Part
 from tasks.datasets.targets import target_refusal
@@ -28,20 +29,22 @@ class Matched:
 
 def matched(scores: Float[np.ndarray, "n outputs"], part: Part, dataset: Dataset, outputs: Sequence[str]) -> Matched:
     """Only the classes that both have are left to compete. ``outputs`` names the columns of ``scores``."""
-    shared = [column for column, name in enumerate(outputs) if name in dataset.classes]
-    place = {outputs[column]: new for new, column in enumerate(shared)}
-    labels = np.asarray([place.get(name, -1) for name in dataset.classes], dtype=np.int64)[part.labels]
+    competition = compete(dataset.classes, outputs, mask=True)
+    labels = competition.of_class[part.labels]
     kept = np.flatnonzero(labels >= 0)
     items = tuple(part.names[row] for row in kept.tolist())
-    classes = tuple(outputs[column] for column in shared)
-    return Matched(scores[kept][:, shared], labels[kept], items, classes, len(part) - len(kept))
+    return Matched(
+        competition.scores(scores[kept]), labels[kept], items, competition.names(outputs), len(part) - len(kept)
+    )
 
 
 def match_refusal(part: Part, dataset: Dataset, outputs: Sequence[str], whose: str) -> str | None:
     """Why there is nothing to tell apart: fewer than two classes in common, or no image of one."""
-    shared = set(outputs) & set(dataset.classes)
-    asked = {dataset.classes[label] for label in np.unique(part.labels).tolist()} & shared
-    if len(shared) >= 2 and asked:
+    try:
+        competition = compete(dataset.classes, outputs, mask=True)
+    except ValueError as error:
+        return f"dataset {dataset.name!r}: {error}"
+    if len(competition.groups) >= 2 and (competition.of_class[part.labels] >= 0).any():
         return None
     return (
         f"dataset {dataset.name!r} shares fewer than two classes with {whose}: it has {_few(dataset.classes)}; "

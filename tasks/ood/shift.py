@@ -1,5 +1,6 @@
 """A linear probe trained on one domain and tested on others."""
 
+import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import ClassVar, Literal
 
@@ -9,15 +10,18 @@ from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
 from backbones.base import Backbone
-from tasks.base import Data, Extract, Note, Outputs, Score, Task, Tools
+from tasks.base import Data, Note, Outputs, Score, Task, Tools
+from tasks.classification.competing import Competition, compete
 from tasks.classification.linear import ProbeSettings, train_probe, val_top1
 from tasks.classification.parts import is_seeded, learning_refusal, partition_notes
-from tasks.classification.probe import Probe
 from tasks.classification.report import report
 from tasks.datasets.base import Dataset
 from tasks.datasets.partition import Part, evaluated_on, evaluation_part, partition
+from tasks.datasets.sources import some
 from tasks.datasets.targets import target_refusal
 from tasks.features import features_of
+from tasks.ood.groups import by_group, f1
+from tasks.ood.several_sets import SeveralSets, items_of, top1
 from tasks.readouts import ChosenReading
 
 HOME = "in-distribution"
@@ -28,15 +32,19 @@ class Shift(ChosenReading, ProbeSettings, Task):
     """The probe of ``classification.linear`` learnt on ``train``, tested at home and on each ``test`` dataset.
 
     Classes are matched by name; only those a test set shares with train are tested there, and only they compete, at
-    home as abroad, wherever the two are compared. For each test set (``split`` is its name), beside the probe's scores:
+    home as abroad, wherever the two are compared. A class that is any of several of train's (ObjectNet's) has the score
+    of the best. For each test set (``split`` is its name), beside the probe's scores:
 
     - id_top1: top1 on train's own test images of the shared classes;
     - drop: id_top1 minus top1;
     - effective_robustness: logit(top1) - logit(id_top1), which is 0 on the line y = x of logit-scaled accuracies, with
       accuracies kept half an image away from 0 and 1. Robustness beyond what accuracy predicts (Taori et al. 2020)
-      takes a trend fitted over many backbones, for which top1 and id_top1 are the points.
+      takes a trend fitted over many backbones, for which top1 and id_top1 are the points (``results.trend``);
+    - worst_group and mean_per_group, where the set names groups of ten images or more (WILDS): top1 of the worst of
+      them, and their mean; and macro_f1, the mean F1 of its classes.
 
-    ``ood_top1`` is the mean top1 over the test sets, each weighing the same.
+    ``ood_top1`` is the mean top1 over the test sets, each weighing the same. Nothing is chosen on any of them: val is
+    train's own.
     """
 
     name: ClassVar[str] = "ood.shift"
@@ -78,17 +86,39 @@ class Shift(ChosenReading, ProbeSettings, Task):
         yield from notes
         home = probe.logits(features_of(backbone, parts.test, extract))
         yield from report(home, parts.test.labels, parts.test.names, HOME)
-        abroad, items = [], list[str]()
+        sets = SeveralSets()
         for test in data["test"]:
-            shared = [label for label, name in enumerate(train.classes) if name in test.classes]
-            at_home = _top1(report(*_masked(home, parts.test, train, train, shared), HOME))
-            answers = list(_tested(probe, backbone, test, train, shared, extract))
+            competition = compete(test.classes, train.classes, mask=True)
+            at_home = _asked(competition, home, parts.test, competition.of_output)
+            part = evaluation_part(test)
+            abroad = _asked(competition, probe.logits(features_of(backbone, part, extract)), part, competition.of_class)
+            answers = list(_tested(abroad, test, competition, len(train.classes), part))
             yield from answers
-            yield from _compared(_top1(answers), at_home, test.name)
-            abroad.append(_correct(answers))
-            items += [f"{test.name}/{item}" for item in _names(answers)]
-        yield _mean_over_sets(abroad)
-        yield Outputs({"item": np.asarray(items, dtype=object)})  # whose the score's items are, set by set
+            yield from _compared(top1(answers), top1(report(at_home.scores, at_home.labels, at_home.names)), test.name)
+            if abroad.groups is not None:
+                yield from by_group(items_of(top1(answers)), abroad.groups, test.name)
+                yield f1(abroad.labels, abroad.scores.argmax(1), test.name)
+            sets.add(test.name, answers)
+        yield from sets.mean()
+
+
+@dataclasses.dataclass(frozen=True)
+class _Asked:
+    """The images of the classes that compete: their scores, labels (competitors), names and groups."""
+
+    scores: np.ndarray
+    labels: Int64[np.ndarray, " n"]
+    names: list[str]
+    groups: list[str] | None
+
+
+def _asked(competition: Competition, logits: np.ndarray, part: Part, competitor_of: Int64[np.ndarray, " k"]) -> _Asked:
+    """``competitor_of`` says of each of the part's labels which competitor it is, or -1."""
+    labels = competitor_of[part.labels]
+    kept = np.flatnonzero(labels >= 0)
+    names = [part.names[row] for row in kept.tolist()]
+    groups = None if part.groups is None else [part.groups[row] for row in kept.tolist()]
+    return _Asked(competition.scores(logits[kept]), labels[kept], names, groups)
 
 
 def _foreign(train: Dataset, test: Dataset) -> str | None:
@@ -96,42 +126,33 @@ def _foreign(train: Dataset, test: Dataset) -> str | None:
         return why
     try:
         part = evaluation_part(test)
+        competition = compete(test.classes, train.classes, mask=True)
     except ValueError as error:
         return str(error)
-    shared = set(train.classes) & set(test.classes)
-    asked = {test.classes[label] for label in np.unique(part.labels)} & shared
-    if len(shared) < 2 or not asked:
+    asked = set(competition.of_class[part.labels].tolist()) - {-1}
+    if len(competition.groups) < 2 or not asked:
         return (
             f"dataset {test.name!r} shares fewer than two classes with {train.name!r}: it has "
-            f"{', '.join(test.classes)}; the probe learns {', '.join(train.classes)}"
+            f"{some(test.classes, 12)}; the probe learns {some(train.classes, 12)}"
         )
-    at_home = {train.classes[label] for label in np.unique(partition(train, 0).test.labels)}
-    return None if shared & at_home else f"dataset {train.name!r} has no test images of the classes of {test.name!r}"
-
-
-def _masked(
-    logits: np.ndarray, part: Part, dataset: Dataset, train: Dataset, shared: list[int]
-) -> tuple[np.ndarray, Int64[np.ndarray, " n"], list[str]]:
-    """The images and outputs of the shared classes (labels of ``train``), their new labels, and the images' names."""
-    place = {train.classes[label]: column for column, label in enumerate(shared)}
-    columns = np.asarray([place.get(name, -1) for name in dataset.classes], dtype=np.int64)[part.labels]
-    kept = np.flatnonzero(columns >= 0)
-    return logits[kept][:, shared], columns[kept], [part.names[row] for row in kept.tolist()]
+    at_home = set(competition.of_output[partition(train, 0).test.labels].tolist()) - {-1}
+    return None if at_home else f"dataset {train.name!r} has no test images of the classes of {test.name!r}"
 
 
 def _tested(
-    probe: Probe, backbone: Backbone, test: Dataset, train: Dataset, shared: list[int], extract: Extract
+    asked: _Asked, test: Dataset, competition: Competition, learnt: int, part: Part
 ) -> Iterator[Score | Outputs | Note]:
-    part = evaluation_part(test)
-    logits, labels, names = _masked(probe.logits(features_of(backbone, part, extract)), part, test, train, shared)
-    classes = [train.classes[label] for label in shared]
     yield Note(f"test_part:{test.name}", evaluated_on(part))
-    if len(classes) < len(train.classes):
-        yield Note(f"classes:{test.name}", classes)
-    if len(labels) < len(part):
-        count = len(part) - len(labels)
+    if len(competition.groups) < learnt:
+        order = np.argsort(competition.of_class, kind="stable")
+        yield Note(f"classes:{test.name}", [test.classes[row] for row in order if competition.of_class[row] >= 0])
+    if len(asked.labels) < len(part):
+        count = len(part) - len(asked.labels)
         yield Note(f"left_out:{test.name}", f"{count} of {len(part)} images are of classes not trained on", True)
-    yield from report(logits, labels, names, test.name)
+    for answer in report(asked.scores, asked.labels, asked.names, test.name):
+        if isinstance(answer, Outputs) and asked.groups is not None:
+            answer = Outputs({**answer.columns, "group": np.asarray(asked.groups, dtype=object)}, answer.split)
+        yield answer
 
 
 def _compared(abroad: Score, home: Score, split: str) -> Iterator[Score]:
@@ -141,35 +162,9 @@ def _compared(abroad: Score, home: Score, split: str) -> Iterator[Score]:
 
 
 def _logit(score: Score) -> float:
-    half = 0.5 / len(_items(score))
+    half = 0.5 / len(items_of(score))
     share = min(max(score.value, half), 1 - half)
     return float(np.log(share / (1 - share)))
-
-
-def _items(score: Score) -> np.ndarray:
-    if score.per_sample is None:
-        raise ValueError(f"{score.metric} came without its items")
-    return score.per_sample
-
-
-def _top1(answers: "Iterator[Score | Outputs] | list[Score | Outputs | Note]") -> Score:
-    return next(answer for answer in answers if isinstance(answer, Score) and answer.metric == "top1")
-
-
-def _correct(answers: list[Score | Outputs | Note]) -> np.ndarray:
-    return _items(_top1(answers))
-
-
-def _names(answers: list[Score | Outputs | Note]) -> list[str]:
-    names: list[str] = next(answer.columns["item"] for answer in answers if isinstance(answer, Outputs)).tolist()
-    return names
-
-
-def _mean_over_sets(correct: list[np.ndarray]) -> Score:
-    """Items weigh so that each set counts the same and their mean is the score."""
-    total = sum(map(len, correct))
-    items = np.concatenate([one * total / (len(correct) * len(one)) for one in correct])
-    return Score("ood_top1", float(np.mean([one.mean() for one in correct])), items)
 
 
 TASKS = {"ood.shift": Shift}

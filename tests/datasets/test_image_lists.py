@@ -1,121 +1,114 @@
-"""Image lists in OpenOOD's format: splits, class names, unknown images, and mistakes that name the line."""
+"""Official lists of paths and numbers: DomainNet's and VisDA's layouts, and sets of domains in class folders."""
 
 import pytest
 
 from tasks.catalogue import open_dataset
-from tasks.datasets.partition import evaluation_part, partition
 
-TRAIN = "c/train/cat/1.png 1\nc/train/ant/2.png 0\nc/train/cat/3.png 1\nc/train/ant/4.png 0\n"
-TEST = "c/test/cat/5.png 1\nc/test/ant/6.png 0\n"
-OTHERS = "tin/cat/7.png -1\ntin/n01443537/8.png -1\n9.png -1\n"
+VISDA = ["aeroplane", "train", "truck"]
+
+
+def labels_of(split, classes):
+    return {name: classes[label] for name, label in zip(split.images.names, split.labels, strict=True)}
 
 
 @pytest.fixture
-def lists(tmp_path, make_tree):
-    """Writes lists into ``lists/`` and the images they name below ``images/``."""
-
-    def write(**texts):
-        for folder in ("lists", "images"):
-            (tmp_path / folder).mkdir(exist_ok=True)
-        files = [line.rpartition(" ")[0] for text in texts.values() for line in text.splitlines()]
-        make_tree(tmp_path / "images", [file for file in files if file.endswith(".png") and ".." not in file])
-        for name, text in texts.items():
-            (tmp_path / "lists" / f"{name}.txt").write_text(text)
-
-    return write
+def domainnet(tmp_path, make_tree):
+    root = tmp_path / "domainnet"
+    lists = {
+        "clipart_train.txt": ["clipart/zebra/clipart_343_1.jpg 2", "clipart/ant/clipart_001_1.jpg 0"],
+        "clipart_test.txt": ["clipart/ant/clipart_001_2.jpg 0", "clipart/bee hive/clipart_002_1.jpg 1"],
+    }
+    make_tree(root, [line.rpartition(" ")[0] for lines in lists.values() for line in lines])
+    for name, lines in lists.items():
+        (root / name).write_text("\n".join(lines) + "\n")
+    return root
 
 
-def test_a_star_is_every_split_and_folders_name_the_classes(lists, options):
-    lists(train_c=TRAIN, test_c=TEST, val_other="x.png 0\n")
-    dataset = open_dataset("imglist:lists/*_c.txt#images", options)
-    assert dataset.classes == ("ant", "cat")
-    assert list(dataset.splits) == ["train", "test"]
-    train = dataset.splits["train"]
-    assert list(zip(train.images.names, train.labels.tolist(), strict=True)) == [
-        ("c/train/ant/2.png", 0),
-        ("c/train/ant/4.png", 0),
-        ("c/train/cat/1.png", 1),
-        ("c/train/cat/3.png", 1),
-    ]
-    assert partition(dataset, 0).notes["test"] == "official"
+def test_domainnets_lists_are_its_splits_and_numbers_its_classes_order(domainnet, options):
+    dataset = open_dataset("domainnet#clipart", options)
+    assert dataset.classes == ("ant", "bee hive", "zebra")
+    assert labels_of(dataset.splits["train"], dataset.classes) == {
+        "clipart/zebra/clipart_343_1.jpg": "zebra",
+        "clipart/ant/clipart_001_1.jpg": "ant",
+    }
+    assert labels_of(dataset.splits["test"], dataset.classes) == {
+        "clipart/ant/clipart_001_2.jpg": "ant",
+        "clipart/bee hive/clipart_002_1.jpg": "bee hive",
+    }
+    assert "train has 2 images, officially 33,525" in dataset.warnings
 
 
-def test_a_list_alone_is_the_split_of_its_name(lists, options):
-    lists(test_c=TEST, val_c=TEST, openset=TEST)
-    for name, split in (("test_c", "test"), ("val_c", "val"), ("openset", "all")):
-        dataset = open_dataset(f"imglist:lists/{name}.txt#images", options)
-        assert list(dataset.splits) == [split]
-        assert evaluation_part(dataset).labels.tolist() == [0, 1]
-
-
-def test_images_beside_their_list_or_in_a_zip_are_the_same(lists, options, tmp_path, make_zip):
-    lists(test_c=TEST)
-    first = open_dataset("imglist:lists/test_c.txt#images", options)
-    files = [line.rpartition(" ")[0] for line in TEST.splitlines()]
-    make_zip(tmp_path / "images.zip", files)
-    assert open_dataset("imglist:lists/test_c.txt#images.zip", options).manifest_sha256 == first.manifest_sha256
-    (tmp_path / "images" / "test_c.txt").write_text(TEST)
-    assert open_dataset("imglist:images/test_c.txt", options).manifest_sha256 == first.manifest_sha256
-
-
-def test_numbers_name_classes_whose_folders_do_not(lists, options):
-    """ImageNet's val lies in one folder; with train's list its classes have names."""
-    lists(train_i="i/n1/1.png 0\ni/n2/2.png 10\n", val_i="i/val/3.png 10\ni/val/4.png 0\ni/val/5.png 9\n")
-    assert open_dataset("imglist:lists/val_i.txt#images", options).classes == ("0", "9", "10")
-    both = open_dataset("imglist:lists/*_i.txt#images", options)
-    assert both.classes == ("n1", "9", "n2")
-    assert both.splits["val"].labels.tolist() == [2, 0, 1]
-
-
-def test_unknown_images_are_called_by_their_folder(lists, options):
-    lists(test_tin=OTHERS)
-    dataset = open_dataset("imglist:lists/test_tin.txt#images", options)
-    assert dataset.classes == ("cat", "n01443537", "unknown")
-    split = dataset.splits["test"]
-    assert [dataset.classes[label] for label in split.labels.tolist()] == ["unknown", "cat", "n01443537"]
-
-
-def test_an_unknown_image_beside_known_ones_is_never_of_their_class(lists, options):
-    lists(test_mixed="a/cat/1.png 0\nb/cat/2.png -1\nb/dog/3.png -1\n")
-    dataset = open_dataset("imglist:lists/test_mixed.txt#images", options)
-    assert dataset.classes == ("cat", "dog", "unknown")
-    assert dataset.splits["test"].labels.tolist() == [0, 2, 1]
-
-
-def test_detection_leaves_out_what_a_folder_says_is_known(lists, options):
-    from tasks.ood.sifting import asked_sets
-
-    lists(train_c=TRAIN, test_c=TEST, test_tin=OTHERS)
-    home, far = (open_dataset(f"imglist:lists/{name}.txt#images", options) for name in ("*_c", "test_tin"))
-    (sifted,) = asked_sets({"train": [home], "far": [far]}, ())["far"]
-    assert list(sifted.part.names) == ["9.png", "tin/n01443537/8.png"]
-    assert sifted.left_out == {"are of in-distribution classes": (1, ["cat"])}
+def test_without_its_lists_a_domain_is_its_class_folders_and_held_against_the_whole(domainnet, options):
+    for path in domainnet.glob("*.txt"):
+        path.unlink()
+    dataset = open_dataset("domainnet#clipart", options)
+    assert {name: len(split) for name, split in dataset.splits.items()} == {"all": 4}
+    assert "all has 4 images, officially 48,129" in dataset.warnings
 
 
 @pytest.mark.parametrize(
-    ("text", "message"),
+    ("lines", "message"),
     [
-        ("a/1.png\n", "test_x.txt image 1: 'a/1.png' is no path and class number"),
-        ("a/1.png 0\n\na/2.png cat\n", "test_x.txt image 2: 'a/2.png cat' is no path"),
-        ("a/1.png -2\n", "is no path and class number"),
-        ("a/1.png 1.5\n", "is no path and class number"),
-        ("../1.png 0\n", "image 1: path '../1.png' is not below"),
-        ("/etc/passwd 0\n", "image 1: path '/etc/passwd' is not below"),
-        ("a/1.png 0\nb/2.png 1\na/1.png 1\n", "image 3: 'a/1.png' is also image 1"),
-        ("", "holds no images"),
+        (["clipart/ant/a.jpg"], r"clipart_test\.txt line 1: 'clipart/ant/a\.jpg' is no CLASS/NAME and a number"),
+        (["clipart/ant/clipart_001_2.jpg 0", "a.jpg 0"], "line 2: 'a.jpg 0' is no CLASS/NAME"),
+        (["clipart/ant/clipart_001_2.jpg 5"], "says 5 of .*others of 'ant' are 0"),
+        (["clipart/bee hive/clipart_002_1.jpg 0"], "give 0 to 'ant' and to 'bee hive'"),
+        (["clipart/ant/a.jpg 0", "clipart/ant/a.jpg 0"], "line 2: .* is listed twice"),
+        (["../ant/a.jpg 0"], "outside the set's folder"),
+        (["clipart/ant/gone.jpg 0"], r"1 of 3 images cannot be read(.|\n)*gone\.jpg"),
     ],
 )
-def test_errors_name_the_line(lists, options, text, message):
-    lists(test_x=text)
+def test_lines_that_are_wrong(lines, message, domainnet, options):
+    (domainnet / "clipart_test.txt").write_text("\n".join(lines))
     with pytest.raises(ValueError, match=message):
-        open_dataset("imglist:lists/test_x.txt#images", options)
+        open_dataset("image_lists:domainnet?train=clipart_train.txt&test=clipart_test.txt", options)
 
 
-def test_what_is_not_there_is_named(lists, options):
-    lists(test_c=TEST)
-    with pytest.raises(FileNotFoundError, match=r"no list of images 'lists/gone\.txt'"):
-        open_dataset("imglist:lists/gone.txt#images", options)
-    with pytest.raises(FileNotFoundError, match=r"no list '\*_gone.txt' in .*train, val, test for the star"):
-        open_dataset("imglist:lists/*_gone.txt#images", options)
-    with pytest.raises(FileNotFoundError, match="no folder or zip of images 'nowhere'"):
-        open_dataset("imglist:lists/test_c.txt#nowhere", options)
+@pytest.mark.parametrize("reference", ["domainnet", "domainnet#clipart?train=clipart_train.txt"])
+def test_a_reference_without_lists_says_what_to_write(reference, domainnet, options):
+    with pytest.raises(ValueError, match=r"write image_lists:FOLDER\?train=LIST"):
+        open_dataset(f"image_lists:{reference}", options)
+
+
+@pytest.fixture(params=["lists", "class folders"])
+def visda(request, tmp_path, make_tree):
+    """A class of VisDA's is called train, and lies in the folder train."""
+    for folder in ("train", "validation"):
+        names = [f"{name}/{folder}_{number}.png" for name in VISDA for number in range(2)]
+        make_tree(tmp_path / "visda-2017" / folder, names)
+        if request.param == "lists":
+            lines = [f"{name} {VISDA.index(name.partition('/')[0])}" for name in reversed(names)]
+            (tmp_path / "visda-2017" / folder / "image_list.txt").write_text("\n".join(lines) + "\n")
+    return request.param
+
+
+def test_visda_by_its_lists_and_by_its_folders(visda, options):
+    synthetic, real = (open_dataset(f"visda-17#{part}", options) for part in ("synthetic", "real"))
+    for dataset, folder in ((synthetic, "train"), (real, "validation")):
+        assert dataset.classes == tuple(VISDA)
+        (split,) = dataset.splits.values()
+        found = {name.removeprefix(f"{folder}/"): label for name, label in labels_of(split, dataset.classes).items()}
+        assert found == {f"{name}/{folder}_{number}.png": name for name in VISDA for number in range(2)}
+    assert list(real.splits) == (["test"] if visda == "lists" else ["all"])
+
+
+@pytest.mark.parametrize(
+    ("name", "folder"),
+    [
+        ("pacs#photo", "PACS/photo"),
+        ("pacs#art_painting", "PACS/kfold/art_painting"),
+        ("vlcs#SUN09", "VLCS/SUN09"),
+        ("office-home#real-world", "OfficeHomeDataset_10072016/Real World"),
+        ("office-home#art", "office_home/Art"),
+        ("terra-incognita#location_38", "terra_incognita/location_38"),
+    ],
+)
+def test_domains_in_class_folders(name, folder, tmp_path, options, make_tree):
+    make_tree(tmp_path / folder, ["dog/a.jpg", "house/b.jpg"])
+    make_tree(tmp_path / folder.rpartition("/")[0] / "another domain", ["dog/c.jpg"])
+    dataset = open_dataset(name, options)
+    assert dataset.name == name
+    assert dataset.classes == ("dog", "house")
+    assert len(dataset.splits["all"]) == 2
+    stated = [line for line in dataset.warnings if "officially" in line and "images" in line.partition(",")[0]]
+    assert any("all has 2 images" in line for line in stated) == ("terra" not in name), "whose counts nobody agrees on"

@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
-from sklearn.metrics import balanced_accuracy_score, log_loss, top_k_accuracy_score
+from sklearn.metrics import balanced_accuracy_score, f1_score, log_loss, top_k_accuracy_score
 
 from tasks.classification.metrics import (
     expected_calibration_error,
@@ -14,6 +14,7 @@ from tasks.classification.metrics import (
     softmax,
     top_k_correct,
 )
+from tasks.classification.weighted_metrics import macro_f1
 
 GENERATOR = np.random.default_rng(0)
 LOGITS = GENERATOR.normal(size=(200, 7)) * 3
@@ -69,3 +70,15 @@ def test_nothing_is_computed_from_nan_or_foreign_labels() -> None:
                 metric(spoiled, LABELS)
     with pytest.raises(ValueError, match=r"labels must be in 0\.\.6, found -1\.\."):
         refuse_invalid(LOGITS, np.where(LABELS == 0, -1, LABELS))
+
+
+def test_macro_f1_is_scikit_learns_for_every_draw() -> None:
+    """Classes that are never predicted, never asked for, or not drawn: the mean is over those that are asked for."""
+    generator = np.random.default_rng(1)
+    labels, predictions = generator.integers(0, 6, 60) * 2, generator.integers(1, 9, 60)
+    weights = np.stack([np.ones(60), *generator.integers(0, 2, (20, 60)), labels != 4]).astype(float)
+    found = macro_f1(labels, predictions, weights)
+    for draw, value in zip(weights, found, strict=True):
+        asked = np.unique(labels[draw > 0])
+        expected = f1_score(labels, predictions, labels=asked, average="macro", sample_weight=draw, zero_division=0)
+        assert value == pytest.approx(expected)
