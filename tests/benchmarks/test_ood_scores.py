@@ -2,6 +2,7 @@
 
 The bank is 50,000 x 2048 too, of 1,000 classes: every fit (neighbours, covariances, templates) is in the time. The
 extraction is timed on 256 JPEG files with random weights and extrapolated: it takes as long an image, however many.
+On two cores of an AMD EPYC with bfloat16 products all scores took 217 s and 5,000 images 530 s.
 """
 
 import time
