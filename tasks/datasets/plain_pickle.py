@@ -64,9 +64,7 @@ class _Type(_StandIn):
         self.code, self.order = code, "="
 
     def __setstate__(self, state: Any) -> None:
-        self.order = (
-            ">" if state[1] == ">" else "<"
-        )  # the state of what has an order; "|" of single bytes does not matter
+        self.order = ">" if state[1] == ">" else "<"  # single bytes, which have none, say "|"
 
     def numbers(self, raw: bytes | bytearray) -> np.ndarray:
         return np.frombuffer(raw, f"{self.order}{self.code}")
@@ -113,7 +111,7 @@ _STANDINS: dict[tuple[str, str], Any] = {
 class _PlainUnpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in _STANDINS:
-            raise _Refused(f"asks for {module}.{name}"[:200])
+            raise _Refused(f"asks for {' '.join(f'{module}.{name}'.split())[:200]}")
         return _STANDINS[module, name]
 
     def persistent_load(self, pid: object) -> Any:

@@ -100,6 +100,8 @@ def test_damaged_and_huge_ones_are_refused_in_one_line(monkeypatch):
         with pytest.raises(ValueError, match=r"gnd\.pkl is no readable pickle") as caught:
             read_plain_pickle(bad, "gnd.pkl")
         assert "\n" not in str(caught.value)
+    with pytest.raises(ValueError, match=r"asks for os\. system here\.py;"):
+        read_plain_pickle(b"\x80\x04\x8c\x02os\x8c\x10\nsystem\n\nhere.py\x93.", "gnd.pkl")
     with pytest.raises(ValueError, match="points to something outside itself"):
         read_plain_pickle(b"Pelsewhere\n.", "gnd.pkl")
     monkeypatch.setattr("tasks.datasets.plain_pickle.MOST_BYTES", 10)

@@ -9,10 +9,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from backbones.adapters.pixel_statistics import PixelStatistics
+from backbones.features import Extractor, ExtractSettings
 from backbones.images import UnreadableImage, decode
+from bob.data import check
+from tasks.base import Outputs, Score, Tools
 from tasks.catalogue import open_dataset
 from tasks.datasets.cropped import CroppedFiles
 from tasks.datasets.sources import MemoryFiles
+from tasks.retrieval.landmarks import Landmarks
 
 GALLERY = ["all_souls_000000", "worcester_000194", "oxford_001115", "trinity_000001"]
 QUERIES = ["radcliffe_camera_000523", "ashmolean_000007"]
@@ -174,3 +179,28 @@ def test_a_crop_changes_with_its_image_and_is_remembered_with_it(write, options)
     after = open_dataset("revisited:roxford5k", options)
     assert before.manifest_sha256 != after.manifest_sha256
     assert open_dataset("revisited:roxford5k", options).manifest_sha256 == after.manifest_sha256
+
+
+def test_data_check_covers_it(write, options, tmp_path):
+    write(truth())
+    lines, sound = check("roxford5k", options, tmp_path / "store")
+    assert not sound
+    assert {"split query: 2 images", "classes: 0", "differs: query has 2 images, officially 70"} <= set(lines)
+    assert check("revisited:roxford5k", options, tmp_path / "store")[1]
+
+
+def test_from_the_files_to_the_scores(write, options, tmp_path):
+    """A query that is cut to nearly all of an image of the gallery finds that image first."""
+    root = write(truth(gnd=[entry | {"bbx": [0, 1, 5, 6]} for entry in truth()["gnd"]]))
+    (root / f"jpg/{QUERIES[1]}.jpg").write_bytes((root / f"jpg/{GALLERY[1]}.jpg").read_bytes())
+    dataset = open_dataset("revisited:roxford5k", options)
+    task, backbone = Landmarks(), PixelStatistics()
+    assert task.refusal(backbone, {"dataset": [dataset]}) is None
+    extract = Extractor(ExtractSettings(tmp_path / "features", device="cpu", workers=1))
+    answers = list(task.run(backbone, {"dataset": [dataset]}, Tools(extract), 0))
+    (hard,) = [one.columns for one in answers if isinstance(one, Outputs) and one.split == "hard"]
+    row = hard["item"].tolist().index(f"query/{QUERIES[1]}.png")
+    assert hard["nearest_1"][row] == f"jpg/{GALLERY[1]}.jpg"
+    assert hard["right_1"][row]
+    assert hard["nearest_3"][row] == "", "two of the four are junk for it"
+    assert {one.metric for one in answers if isinstance(one, Score)} >= {"mAP_easy", "mAP_medium", "mP@10_hard"}
