@@ -4,21 +4,22 @@ from collections.abc import Iterator, Mapping
 from typing import ClassVar, Literal
 
 import numpy as np
-from jaxtyping import Float, Float32
+from jaxtyping import Float
 from numpy.typing import NDArray
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from backbones.base import Backbone
 from tasks.base import Data, Extract, Note, Outputs, Score, Task, Tools
-from tasks.classification.neighbours import nearest
 from tasks.datasets.base import Dataset
 from tasks.datasets.partition import Part
 from tasks.datasets.relevance import RowLists
 from tasks.datasets.targets import ONE_CLASS, target_refusal
-from tasks.features import collapse_notes, features_of, normalised
+from tasks.features import collapse_notes, rows_of
 from tasks.readouts import Reading
 from tasks.retrieval.pairs import PairRanking, rank_pairs
+from tasks.retrieval.search import top_k
+from tasks.unit_rows import UnitRows
 
 SIDES = ("query", "gallery")
 
@@ -78,13 +79,12 @@ class Copies(Reading, Task):
         if why := self.refusal(backbone, data):
             raise ValueError(why)
         dataset, extract = data["dataset"][0], self.reading(tools.extract)
-        queries = normalised(features_of(backbone, _part(dataset, "query"), extract))
-        gallery = features_of(backbone, _part(dataset, "gallery"), extract)
+        queries, gallery = (rows_of(backbone, _part(dataset, split), extract) for split in SIDES)
         yield from collapse_notes(gallery, "gallery")
         right = _right(dataset)
-        lowered = self._lowered(queries, backbone, dataset, extract)
+        lowered = self._lowered(UnitRows(queries), backbone, dataset, extract)
         junk = dataset.relevance.junk if dataset.relevance is not None else None
-        ranking = rank_pairs(queries, normalised(gallery), right, lowered, junk)
+        ranking = rank_pairs(UnitRows(queries), UnitRows(gallery), right, lowered, junk)
         copied = np.diff(right.starts) > 0
         yield Note("pairs", f"{len(queries) * len(gallery)}, of which {len(right.rows)} are copies")
         yield Note("queries_without_copy", f"{int((~copied).sum())} of {len(copied)} rank with the others")
@@ -101,13 +101,13 @@ class Copies(Reading, Task):
             yield Outputs(_columns(dataset, ranking, right, ~copied), "without_copy")
 
     def _lowered(
-        self, queries: Float32[np.ndarray, "q dim"], backbone: Backbone, dataset: Dataset, extract: Extract
+        self, queries: UnitRows, backbone: Backbone, dataset: Dataset, extract: Extract
     ) -> Float[np.ndarray, " q"]:
         """What each query's scores are lowered by."""
         if not self.beta:
             return np.zeros(len(queries))
-        train = normalised(features_of(backbone, _part(dataset, "train"), extract))
-        return np.asarray(self.beta * nearest(queries, train, self.neighbours)[0].mean(1, dtype=np.float64))
+        train = UnitRows(rows_of(backbone, _part(dataset, "train"), extract))
+        return np.asarray(self.beta * top_k(queries, train, self.neighbours)[0].mean(1, dtype=np.float64))
 
 
 def _part(dataset: Dataset, split: str) -> Part:

@@ -4,11 +4,11 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float32
+import torch
 from numpy.typing import NDArray
 
 from tasks.retrieval.ranking import Blocks, blocks
-from tasks.retrieval.search import HELD, STEPS
+from tasks.retrieval.search import HELD, STEPS, Matrix, held, multiply
 
 Line = NDArray[np.float32]
 """One number a gallery image, higher is nearer."""
@@ -21,11 +21,15 @@ class Asked(NamedTuple):
     ignored: NDArray[np.int64]
 
 
-def similarities(queries: Float32[np.ndarray, "q dim"], gallery: Float32[np.ndarray, "n dim"]) -> Iterator[Line]:
+def similarities(queries: Matrix, gallery: Matrix) -> Iterator[Line]:
     """Every query's cosines with the whole gallery; rows have length one (or zero)."""
+    gallery = held(gallery)
     few = max(1, HELD // len(gallery))
     for begin in range(0, len(queries), few):
-        yield from queries[begin : begin + few] @ gallery.T
+        block = queries[begin : begin + few]
+        lines = np.empty((len(block), len(gallery)), np.float32)
+        multiply(block, gallery, lines, torch.device("cpu"))
+        yield from lines
 
 
 def ranked(line: Line, questions: Sequence[Asked]) -> list[Blocks | None]:

@@ -2,7 +2,7 @@
 
 Copy detection asks one threshold of all queries. To place a right pair it takes the number of pairs that score as much,
 not their names; so scores are rounded to steps and counted a tile of the similarity matrix at a time. What is held is a
-tile, a count for each step (16 MB) and the right pairs.
+tile, a count for each step (16 MB) and the right pairs; features stay on disk.
 """
 
 from collections.abc import Iterator
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from tasks.datasets.relevance import RowLists
 from tasks.retrieval.pair_intervals import GroupedCounts
 from tasks.retrieval.search import STEPS
+from tasks.unit_rows import UnitRows
 
 TILE = (1024, 2**15)
 """Queries and gallery rows of a tile (128 MB): both large, since a narrow product waits for memory."""
@@ -65,8 +66,8 @@ class PairRanking:
 
 
 def rank_pairs(
-    queries: Float32[np.ndarray, "q dim"],
-    gallery: Float32[np.ndarray, "n dim"],
+    queries: Float32[np.ndarray, "q dim"] | UnitRows,
+    gallery: Float32[np.ndarray, "n dim"] | UnitRows,
     right: RowLists,
     lowered: Float[np.ndarray, " q"],
     junk: RowLists | None = None,
@@ -101,17 +102,18 @@ def rank_pairs(
 
 
 def _tiles(
-    queries: Float32[np.ndarray, "q dim"],
-    gallery: Float32[np.ndarray, "n dim"],
+    queries: NDArray[np.float32] | UnitRows,
+    gallery: NDArray[np.float32] | UnitRows,
     lowered: NDArray[np.float64],
     offset: int,
 ) -> Iterator[tuple[slice, slice, Int32[np.ndarray, "rows columns"]]]:
     """The scores of all pairs in steps from 1 on, tile by tile, with the queries and the gallery rows of each."""
     for begin in range(0, len(queries), TILE[0]):
         rows = slice(begin, min(begin + TILE[0], len(queries)))
+        asked = queries[rows]
         for start in range(0, len(gallery), TILE[1]):
             columns = slice(start, min(start + TILE[1], len(gallery)))
-            scores = queries[rows] @ gallery[columns].T
+            scores = asked @ gallery[columns].T
             scores -= lowered[rows, None].astype(np.float32)
             scores *= STEPS
             yield rows, columns, np.rint(scores, out=scores).astype(np.int32) + np.int32(offset)

@@ -1,11 +1,10 @@
 """What retrieval may do beyond comparing features once, off by default: scales, whitening, asking again, re-ranking."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass as plain_dataclass
 from typing import Annotated
 
 import numpy as np
-from jaxtyping import Float32
 from pydantic import ConfigDict, Field, field_validator
 from pydantic.dataclasses import dataclass
 
@@ -13,13 +12,16 @@ from backbones.base import Backbone
 from tasks.base import Data, Extract, Note
 from tasks.datasets.base import Dataset
 from tasks.datasets.partition import Part
-from tasks.features import collapse_notes, features_of, normalised
+from tasks.features import collapse_notes, normalised, rows_of
 from tasks.readouts import Reading
 from tasks.retrieval.expansion import expanded
 from tasks.retrieval.lines import Line, similarities
 from tasks.retrieval.multi_scale import check_scale, scaled
 from tasks.retrieval.reciprocal import reciprocal_lines
+from tasks.retrieval.search import Matrix
 from tasks.retrieval.whitening import fit_whitening
+from tasks.rows import Rows, blocks_of
+from tasks.unit_rows import UnitRows
 
 Sides = tuple[Part, Part]
 """Queries and gallery; the same object twice where each image is to find the others."""
@@ -27,10 +29,13 @@ Sides = tuple[Part, Part]
 
 @plain_dataclass(frozen=True)
 class Compared:
-    """Rows of length one (or zero) of queries and gallery, the same matrix where each image is to find the others."""
+    """Rows of length one (or zero) of queries and gallery, the same matrix where each image is to find the others.
 
-    queries: Float32[np.ndarray, "q dim"]
-    gallery: Float32[np.ndarray, "n dim"]
+    Plain features stay on disk, to be read in blocks; what any option made of them is in memory.
+    """
+
+    queries: Matrix
+    gallery: Matrix
     leave_one_out: bool
 
 
@@ -92,33 +97,46 @@ class Refined(Reading):
                 check_scale(scaled(backbone, scale), self.readout)
         theirs = self._features(backbone, gallery, extract)
         ours = theirs if alone else self._features(backbone, queries, extract)
-        notes = list(collapse_notes(theirs, "gallery"))
+        notes = [*_input_notes(gallery, theirs, "gallery"), *([] if alone else _input_notes(queries, ours, "query"))]
+        if not (self.whiten or self.expand or self.rerank):
+            return Compared(ours, theirs, alone), notes
+        far = theirs[:]
+        near = far if alone else ours[:]
         if self.whiten:
             parts = _learnt_on(data["dataset"][0], data.get("whitening", ()))
-            whiten = fit_whitening(
-                np.concatenate([self._features(backbone, part, extract) for part, _ in parts]), self.whiten
-            )
+            learnt = [self._features(backbone, part, extract)[:] for part, _ in parts]
+            whiten = fit_whitening(np.concatenate(learnt), self.whiten)
             notes.append(Note("whitened_dim", whiten.directions.shape[1]))
-            theirs = whiten(theirs)
-            ours = theirs if alone else whiten(ours)
+            far = whiten(far)
+            near = far if alone else whiten(near)
         if self.expand:
-            ours = expanded(ours, theirs, self.expand, self.expand_alpha, alone)
-        return Compared(ours, theirs, alone), notes
+            near = expanded(near, far, self.expand, self.expand_alpha, alone)
+        return Compared(near, far, alone), notes
 
     def lines(self, compared: Compared) -> Iterable[Line]:
         """How near the gallery is to each query, in order."""
         if not self.rerank:
             return similarities(compared.queries, compared.gallery)
         settings = (self.rerank, self.rerank_k2, self.rerank_weight)
-        return reciprocal_lines(compared.queries, compared.gallery, *settings, compared.leave_one_out)
+        return reciprocal_lines(compared.queries[:], compared.gallery[:], *settings, compared.leave_one_out)
 
-    def _features(self, backbone: Backbone, part: Part, extract: Extract) -> Float32[np.ndarray, "n dim"]:
+    def _features(self, backbone: Backbone, part: Part, extract: Extract) -> Matrix:
         read = self.reading(extract)
-        first, *others = self.scales
-        total = normalised(features_of(scaled(backbone, first), part, read))
-        for scale in others:
-            total = total + normalised(features_of(scaled(backbone, scale), part, read))
-        return normalised(total) if others else total
+        first, *others = (UnitRows(rows_of(scaled(backbone, scale), part, read)) for scale in self.scales)
+        return normalised(sum((other[:] for other in others), start=first[:])) if others else first
+
+
+def _input_notes(part: Part, features: Matrix, where: str) -> Iterator[Note]:
+    """Warnings of features that say nothing, and of images that a reader of the outputs could not tell apart."""
+    rows = features.rows if isinstance(features, UnitRows) else features
+    if where == "gallery":
+        yield from collapse_notes(rows, where)
+    blocks = rows.blocks() if isinstance(rows, Rows) else blocks_of(rows)
+    if zeros := sum(int((~block.any(1)).sum()) for block in blocks):
+        said = f"{zeros} of {len(part)} {where} images have features of zeros, equally near to everything"
+        yield Note(f"zero_features:{where}", said, True)
+    if repeated := len(part) - len(set(part.names)):
+        yield Note(f"repeated_names:{where}", f"{repeated} of {len(part)} {where} images have another's name", True)
 
 
 def _learnt_on(dataset: Dataset, sources: Sequence[Dataset]) -> list[tuple[Part, tuple[str, ...]]]:

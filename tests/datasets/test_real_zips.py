@@ -15,6 +15,7 @@ EXPECTED = {
     "images:imagenet_mini.zip?label=file-prefix": (100, {"all": 100}),
     "images:cifar10_shift_tinyimagenet.zip": (6, {"all": 600}),
     "retrieval:grocery_retrieval.zip": (81, {"query": 486, "gallery": 81}),
+    "class_retrieval:pacs_subset.zip#photo?most=20": (7, {"query": 28, "gallery": 112}),
 }
 
 
