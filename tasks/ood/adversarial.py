@@ -246,7 +246,7 @@ def _report(fallen: Fallen, part: Part, splits: Sequence[str]) -> Iterator[Score
     for split, each in (("clean", right), *zip(splits, robust, strict=True)):
         yield Score("accuracy" if split == "clean" else "robust_accuracy", float(each.mean()), each, split)
         yield Outputs({"item": items, "correct": each}, split)
-    counts = Counter(f"{at} by {by}" for at, by in zip(broken_at, fallen.attack, strict=True) if at)
+    counts = Counter(f"{at} by {by}" for at, by in zip(broken_at, fallen.attack, strict=True) if by)
     yield Note("fallen", dict(counts))
 
 
