@@ -12,10 +12,13 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from backbones.base import Backbone
+from backbones.base import Backbone, freeze
+from backbones.catalogue import load
 from backbones.features import Extractor, ExtractSettings
+from backbones.places import Places
 from backbones.training.execution import Execution
 from tasks.base import Task, Tools
+from tasks.classification.finetune import FineTune
 from tasks.classification.linear import LinearProbe, train_probe
 from tasks.datasets.base import Dataset, Split
 from tasks.datasets.lossless_png import encode_png
@@ -202,6 +205,8 @@ def test_refusals(world) -> None:
         ({"attacks": ["fgsm"]}, "apgd-targeted"),
         ({"norm": "l1"}, "linf"),
         ({"classifier": "own", "readout": "layer3"}, "leave readout out"),
+        ({"finetune": {"epochs": 3}}, "which this is not"),
+        ({"classifier": "finetune", "finetune": {"epohcs": 3}}, "epohcs"),
         ({"steps": 0}, "greater than or equal to 1"),
     ],
 )
@@ -225,3 +230,21 @@ def test_a_stratified_draw_keeps_every_class_in_proportion() -> None:
         assert len(set(rows)) == count
     assert stratified(labels, 1000, 0).tolist() == list(range(100))
     assert stratified(labels, 10, 0).tolist() != stratified(labels, 10, 1).tolist()
+
+
+def test_a_fine_tuned_network_is_attacked_and_the_backbone_stays_as_it_was(tools: Tools) -> None:
+    backbone = freeze(load("random:timm:test_vit", Places()))
+    before = {name: value.clone() for name, value in backbone.state_dict().items()}
+    recipe = {"epochs": 2, "global_batch": 16, "trials": 1, "space": {}, "head": "zeros", "warmup_epochs": 0.5}
+    task = Adversarial(classifier="finetune", finetune=recipe, budgets=("2/255", "0.5"), images=12, **QUICK)
+    assert task.finetune["learning_rate"] == FineTune().learning_rate  # every default is part of the key
+    here = replace(tools, execution=Execution(device="cpu", workers=0))
+    answers = run(task, backbone, dataset(), here)
+    alone = run(FineTune(**recipe), backbone, dataset(), here)
+    items = dict(zip(alone.outputs["test"]["item"], alone.outputs["test"]["prediction"], strict=True))
+    attacked = answers.outputs["test"]
+    assert [items[name] for name in attacked["item"]] == attacked["prediction"].tolist()
+    assert answers.value("robust_accuracy", "linf-0.5") <= answers.value("accuracy", "clean")
+    assert answers.notes["steps"].value == alone.notes["steps"].value
+    assert all(torch.equal(before[name], value) for name, value in backbone.state_dict().items())
+    assert "fine-tune" in (task.refusal(Fake(), {"dataset": [dataset()]}) or "")
