@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, fields
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
@@ -17,10 +17,14 @@ from tasks.classification.chosen import BatchNorm, Chosen
 from tasks.classification.finetune_presets import PRESETS
 from tasks.classification.head_start import HeadStart, ProbeHead
 from tasks.classification.parts import learning_refusal, partition_notes
-from tasks.datasets.base import Target
+from tasks.datasets.base import Dataset, Target
 from tasks.datasets.partition import partition
 from tasks.presets import Presets
 from tasks.search import Choice, Found, Search, find
+
+if TYPE_CHECKING:
+    from tasks.classification.objectives import Objective
+    from tasks.classification.tuned_training import TunedTraining
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -92,20 +96,26 @@ class FineTuning(Presets, Search, Recipe, Augmentation, Task):
         """Choose on val, train, test."""
         if why := self.refusal(backbone, data):
             raise ValueError(why)
-        dataset = data["dataset"][0]
-        parts = partition(dataset, seed)
+        parts = partition(data["dataset"][0], seed)
         yield from partition_notes(parts)
+        training, objective, fitted, notes = self.trained(backbone, data["dataset"][0], tools, seed)
+        yield from notes
+        yield from objective.report(training.outputs(fitted, parts.test), parts.test)
+
+    def trained(
+        self, backbone: Backbone, dataset: Dataset, tools: Tools, seed: int
+    ) -> "tuple[TunedTraining, Objective, Fitted, list[Note]]":
+        """The network that is tested, chosen on val and trained on train and val, and what the record says of it."""
         from tasks.classification.tuned_training import TunedTraining  # imports lightning-fabric, which boards need not
 
+        parts = partition(dataset, seed)
         start = ProbeHead(backbone, parts, len(dataset.classes), tools.extract) if self.head == "probe" else self.head
         training = TunedTraining(backbone, dataset, parts, start, tools.execution, seed)
         found = find(
             self, self.epochs, seed, lambda choice, epochs, name: training.on_val(_with(self, choice, epochs), name)
         )
-        yield from _search_notes(found)
         objective, fitted = training.on_both(_with(self, found.choice, self.epochs))
-        yield from _training_notes(fitted)
-        yield from objective.report(training.outputs(fitted, parts.test), parts.test)
+        return training, objective, fitted, [*_search_notes(found), *_training_notes(fitted)]
 
 
 def _with(settings: FineTuning, choice: Choice, epochs: int) -> Chosen:

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from itertools import pairwise
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from backbones.images import decode_row
 from backbones.preprocessing import choose, fit_by
 from tasks.base import Data, Note, Outputs, Score, Task, Tools
 from tasks.classification.competing import compete
+from tasks.classification.finetune import FineTune
 from tasks.classification.linear import ProbeSettings, train_probe
 from tasks.classification.parts import learning_refusal, partition_notes
 from tasks.datasets.base import Dataset
@@ -27,7 +28,7 @@ from tasks.ood.attacks.ensemble import AttackName, Fallen, Pictures, attacks_of,
 from tasks.ood.attacks.threat import Norm, Threat
 from tasks.ood.masking import signs_of_masking
 from tasks.ood.matched import headless, match_refusal
-from tasks.ood.pixel_model import Head, PixelModel, gradient_refusal, probe_head
+from tasks.ood.pixel_model import PixelModel, gradient_refusal, probe_head
 from tasks.readouts import Reading
 
 BUDGETS: Mapping[Norm, tuple[str, ...]] = {
@@ -41,7 +42,10 @@ BATCH_SIZES = {"cpu": 32}
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid", coerce_numbers_to_str=True))
 class Adversarial(Reading, ProbeSettings, Task):
-    """Robust accuracy at each budget, of a linear probe of frozen features or (``own``) of the checkpoint's own head.
+    """Robust accuracy at each budget, of a linear probe of frozen features, of the checkpoint's head, or fine-tuned.
+
+    ``classifier``: ``probe`` is that of ``classification.linear``; ``own`` the checkpoint's head; ``finetune`` the
+    network that ``classification.finetune`` trains, whose settings ``finetune`` takes.
 
     What is attacked are pixels in [0, 1] after the backbone's resize and crop (RobustBench's convention), before its
     normalisation; gradients go through both. An image is robust where its class scores above every other one at every
@@ -64,7 +68,8 @@ class Adversarial(Reading, ProbeSettings, Task):
     headline: ClassVar[str] = "mean_robust_accuracy"
     roles: ClassVar[Mapping[str, Literal["one", "many", "any"]]] = {"dataset": "one"}
 
-    classifier: Literal["probe", "own"] = "probe"
+    classifier: Literal["probe", "own", "finetune"] = "probe"
+    finetune: dict[str, Any] = Field(default_factory=dict, validate_default=True)
     norm: Norm = "linf"
     budgets: tuple[str, ...] = ()
     attacks: tuple[AttackName, ...] = Field(default=("apgd-ce", "apgd-targeted", "square"), min_length=1)
@@ -72,6 +77,16 @@ class Adversarial(Reading, ProbeSettings, Task):
     queries: int = Field(default=500, ge=1, le=100_000)
     targets: int = Field(default=9, ge=1, le=999)
     images: int = Field(default=200, ge=1)
+
+    @field_validator("finetune")
+    @classmethod
+    def _recipe(cls, finetune: dict[str, Any], so_far: Any) -> dict[str, Any]:
+        """Every setting of the fine-tuning, defaults too, so that each is part of the key."""
+        if so_far.data.get("classifier") == "finetune":
+            return asdict(FineTune(**finetune))
+        if finetune:
+            raise ValueError("finetune holds the settings of classifier: finetune, which this is not")
+        return finetune
 
     @field_validator("budgets")
     @classmethod
@@ -90,8 +105,8 @@ class Adversarial(Reading, ProbeSettings, Task):
 
     @model_validator(mode="after")
     def _fits(self) -> "Adversarial":
-        if self.classifier == "own" and self.readout != "pooled":
-            raise ValueError("classifier: own reads the head where it is; leave readout out")
+        if self.classifier != "probe" and self.readout != "pooled":
+            raise ValueError(f"classifier: {self.classifier} reads the backbone at its end; leave readout out")
         if self.norm == "linf" and any(radius_of(each) > 1 for each in self.budgets):
             raise ValueError(
                 f"pixels are in [0, 1], so an linf budget is at most 1: write 4/255 for four grey levels; got "
@@ -119,6 +134,8 @@ class Adversarial(Reading, ProbeSettings, Task):
             )
         if self.classifier == "probe":
             return self.unreadable(backbone) or learning_refusal(dataset)
+        if self.classifier == "finetune":
+            return FineTune(**self.finetune).refusal(backbone, data)
         if why := headless(backbone, dataset):
             return why
         assert isinstance(backbone, Classifier)
@@ -136,11 +153,12 @@ class Adversarial(Reading, ProbeSettings, Task):
         if why := gradient_refusal(PixelModel(backbone, layer, lambda features: features.flatten(1), device)):
             raise ValueError(why)
         if self.classifier == "own":
-            head, part, notes = _own_head(backbone, dataset, device)
+            model, part, notes = _own_head(backbone, dataset, device)
+        elif self.classifier == "probe":
+            model, part, notes = self._probe(backbone, dataset, tools, seed, device)
         else:
-            head, part, notes = self._probe(backbone, dataset, tools, seed, device)
+            model, part, notes = self._tuned(backbone, dataset, tools, seed, device)
         yield from notes
-        model = PixelModel(backbone, layer, head, device)
         rows = stratified(part.labels, self.images, TEST_SEED)
         chosen = Part(part.split, part.images, part.rows[rows], part.labels[rows])
         yield Note("images_attacked", f"{len(chosen)} of {len(part)}, stratified, the same for every seed")
@@ -154,11 +172,23 @@ class Adversarial(Reading, ProbeSettings, Task):
 
     def _probe(
         self, backbone: Backbone, dataset: Dataset, tools: Tools, seed: int, device: torch.device
-    ) -> tuple[Head, Part, list[Note]]:
-        """The probe of ``classification.linear`` as a head that has gradients."""
+    ) -> tuple[PixelModel, Part, list[Note]]:
         parts = partition(dataset, seed)
         probe, notes = train_probe(self, backbone, dataset, self.reading(tools.extract), seed)
-        return probe_head(probe, device), parts.test, [*partition_notes(parts), Note("readout", self.readout), *notes]
+        model = PixelModel(backbone, self.readout, probe_head(probe, device), device)
+        return model, parts.test, [*partition_notes(parts), Note("readout", self.readout), *notes]
+
+    def _tuned(
+        self, backbone: Backbone, dataset: Dataset, tools: Tools, seed: int, device: torch.device
+    ) -> tuple[PixelModel, Part, list[Note]]:
+        from tasks.classification.tuned_network import TunedNetwork  # imports torch's trainers, which boards need not
+
+        parts = partition(dataset, seed)
+        _, _, fitted, notes = FineTune(**self.finetune).trained(backbone, dataset, tools, seed)
+        assert isinstance(fitted.model, TunedNetwork)
+        network = fitted.model.network
+        model = PixelModel(network.backbone, "pooled", network.head.requires_grad_(False).to(device), device)
+        return model, parts.test, [*partition_notes(parts), *notes]
 
     def _checks(self, model: PixelModel, pictures: Pictures, largest: Threat) -> Iterator[Note]:
         signs = signs_of_masking(model, pictures, largest, self.steps, self.queries)
@@ -213,8 +243,8 @@ def pixels_of(backbone: Backbone, part: Part) -> UInt8[Tensor, "n 3 height width
     return torch.stack([fit(decode_row(part.images, int(row))).contiguous() for row in part.rows])
 
 
-def _own_head(backbone: Backbone, dataset: Dataset, device: torch.device) -> tuple[Head, Part, list[Note]]:
-    """The head's outputs for the dataset's classes, and the images of those it has, labelled by output."""
+def _own_head(backbone: Backbone, dataset: Dataset, device: torch.device) -> tuple[PixelModel, Part, list[Note]]:
+    """The head over the dataset's classes, and the images of those it has, labelled by output."""
     assert isinstance(backbone, Classifier)
     competition, part = compete(dataset.classes, backbone.classes, mask=True), evaluation_part(dataset)
     wanted = competition.of_class[part.labels]
@@ -229,7 +259,8 @@ def _own_head(backbone: Backbone, dataset: Dataset, device: torch.device) -> tup
     def head(logits: Tensor) -> Tensor:
         return torch.stack([logits.float()[:, group].amax(1) for group in groups], 1)
 
-    return head, Part(part.split, part.images, part.rows[known], labels), notes
+    model = PixelModel(backbone, "logits", head, device)
+    return model, Part(part.split, part.images, part.rows[known], labels), notes
 
 
 def _report(fallen: Fallen, part: Part, splits: Sequence[str]) -> Iterator[Score | Outputs | Note]:
@@ -250,7 +281,7 @@ def _report(fallen: Fallen, part: Part, splits: Sequence[str]) -> Iterator[Score
     for split, each in (("clean", right), *zip(splits, robust, strict=True)):
         yield Score("accuracy" if split == "clean" else "robust_accuracy", float(each.mean()), each, split)
         yield Outputs({"item": items, "correct": each}, split)
-    counts = Counter(f"{at} by {by}" for at, by in zip(broken_at, fallen.attack, strict=True) if at)
+    counts = Counter(f"{at} by {by}" for at, by in zip(broken_at, fallen.attack, strict=True) if by)
     yield Note("fallen", dict(counts))
 
 

@@ -13,7 +13,7 @@ from tasks.ood.attacks.ensemble import Pictures, survives
 from tasks.ood.attacks.losses import Aim, ascent, cross_entropy, margin
 from tasks.ood.attacks.pgd import PGD
 from tasks.ood.attacks.square import Square
-from tasks.ood.attacks.threat import Attack, Batch, Model, Threat, is_right
+from tasks.ood.attacks.threat import Batch, Model, Threat, is_right
 
 CHECKED = 32
 """Images at most."""
@@ -71,23 +71,26 @@ def signs_of_masking(model: Model, pictures: Pictures, largest: Threat, steps: i
     checked = _right(model, pictures)[:CHECKED]
     if not len(checked):
         return None
-    found: list[list[np.ndarray]] = []
-    for _, batch in pictures.batches(checked):
-        many, one, blind = (_fails(model, batch, largest, each) for each in (PGD(steps), OneStep(), Square(queries)))
-        free = _fails(model, batch, WHOLE_BOX, PGD(steps, from_image=True))
-        found.append([_zero(model, batch), _against(model, batch), free, ~one & many, ~blind & many])
-    shares = [float(np.concatenate(sign).mean()) for sign in zip(*found, strict=True)]
-    return Signs(len(checked), *shares)
+    found = [_signs(model, batch, largest, steps, queries) for _, batch in pictures.batches(checked)]
+    return Signs(len(checked), *(float(np.concatenate(sign).mean()) for sign in zip(*found, strict=True)))
+
+
+def _signs(model: Model, batch: Batch, largest: Threat, steps: int, queries: int) -> list[np.ndarray]:
+    """Each sign but the count, for each image."""
+    many = survives(model, batch, largest, PGD(steps))
+    one_only = many & ~survives(model, batch, largest, OneStep())
+    blind_only = many.copy()
+    left = torch.from_numpy(np.flatnonzero(many))
+    if len(left):  # only there can random search find what gradients do not
+        blind_only[many] = ~survives(model, batch.at(left.to(batch.labels.device)), largest, Square(queries))
+    free = survives(model, batch, WHOLE_BOX, PGD(steps, from_image=True))
+    return [_zero(model, batch), _against(model, batch), free, one_only, blind_only]
 
 
 def _right(model: Model, pictures: Pictures) -> np.ndarray:
     every = pictures.batches(np.arange(len(pictures)))
     with torch.no_grad():
         return np.concatenate([rows[is_right(model(b.images), b.labels).cpu().numpy()] for rows, b in every])
-
-
-def _fails(model: Model, batch: Batch, threat: Threat, attack: Attack) -> np.ndarray:
-    return survives(model, batch, threat, attack)
 
 
 def _zero(model: Model, batch: Batch) -> np.ndarray:

@@ -146,12 +146,12 @@ def test_every_point_is_in_the_ball_and_in_the_box(norm: Norm, attack: Callable[
 
 def test_one_image_is_attacked_alike_in_any_batch() -> None:
     model = Linear(5)
-    alone = Pictures(model.pictures.pixels, model.labels, 0, CPU, 1)
+    many, alone = (Pictures(model.pictures.pixels[:20], model.labels[:20], 0, CPU, size) for size in (16, 1))
     threats, attacks = [Threat("linf", radius) for radius in (0.01, 0.02)], attacks_of(ALL[1:], 10, 50, 3)
-    together, one = (fall(model, pictures, threats, attacks) for pictures in (model.pictures, alone))
+    together, one = (fall(model, pictures, threats, attacks) for pictures in (many, alone))
     assert (together.budget == one.budget).all()
     assert together.attack == one.attack
-    assert 0 < (together.budget == NEVER).sum() < 60
+    assert 0 < (together.budget == NEVER).sum() < 20
 
 
 def test_a_random_start_is_uniform_in_the_ball() -> None:

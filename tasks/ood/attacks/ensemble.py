@@ -58,9 +58,9 @@ class Pictures:
 
 @dataclass(frozen=True)
 class Fallen:
-    """The first budget at which each image falls (its place in the list; -1: wrong as it is; :data:`NEVER`), to what.
+    """The first budget at which each image falls (its place in the list; -1: wrong as it is; :data:`NEVER`).
 
-    ``prediction`` is the model's answer to the image as it is.
+    ``attack`` says to what, empty where to none; ``prediction`` is the model's answer to the image as it is.
     """
 
     budget: Int64[np.ndarray, " n"]
@@ -77,7 +77,7 @@ def fall(model: Model, pictures: Pictures, threats: Sequence[Threat], attacks: M
     prediction = np.concatenate([predicted(model, batch) for _, batch in pictures.batches(every)])
     right = np.concatenate([_is_robust(model, batch, batch.images) for _, batch in pictures.batches(every)])
     budget = np.where(right, NEVER, -1)
-    by = np.where(right, "", "none").astype(object)
+    by = np.full(len(right), "", dtype=object)
     for place, threat in enumerate(threats):
         for name, attack in attacks.items():
             for rows, batch in pictures.batches(np.flatnonzero(budget == NEVER)):
