@@ -1,59 +1,85 @@
 """Exact nearest neighbours by cosine in bounded memory, without sorting or keeping the similarities.
 
-Every gallery row belongs to a group of ``GROUP``. A fast pass (bfloat16 where the processor multiplies it) keeps only
-the highest similarity of each group. The k-th highest of these, less twice the pass's error, is a floor under the k
-nearest: only groups that reach it are computed again, in float32. The error is bounded by Cauchy-Schwarz from the
-actual rounding of the vectors, so the answer is the exact one, whatever the data.
+The gallery goes by once, a block at a time, wherever it is; every query keeps the ``k`` nearest so far. On a processor
+a fast pass (bfloat16 where it multiplies that) gives a block's similarities; every ``GROUP`` rows keep their highest.
+Only rows that could still be among the nearest, by more than twice the pass's error, are computed again in float32. The
+error is bounded by Cauchy-Schwarz from the actual rounding of the vectors, so the answer is the exact one, whatever the
+data. On other devices a block's float32 similarities are all computed and selected from there.
 """
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Int64
+from jaxtyping import Float, Float32, Int64
 from numpy.typing import NDArray
 from torch import Tensor
 
+from tasks.unit_rows import UnitRows
+
 GROUP = 16
 COLUMNS = 16384
-CONVERTED = 1024
-"""Gallery rows rounded at once: what the processor's cache holds."""
-KEPT = 2**17
-"""Up to this many gallery rows the fast pass's similarities of a block of queries are kept (64 MB), which narrows
-groups to single rows; beyond, whole groups are computed again."""
+"""Gallery rows a block, at least: with ``TOGETHER`` queries a product of 32 MB, the fastest of what was measured."""
+TOGETHER = 1024
 
 STEPS = 2**20
 """Similarities are rounded to 1/STEPS (float32 dot products of unit vectors differ by less), so ties are ties."""
 
+OWNER, FALLING = 52, 30
+"""Where a query's number and a similarity begin in a key, below which is the gallery row."""
+NOTHING = 2**OWNER - 1
+"""Farther than everything."""
+
 
 def nearest(
-    queries: Float32[np.ndarray, "q dim"], gallery: Float32[np.ndarray, "n dim"], k: int
+    queries: Float32[np.ndarray, "q dim"],
+    gallery: Float[np.ndarray, "n dim"] | UnitRows,
+    k: int,
+    device: torch.device | str = "cpu",
 ) -> tuple[Float32[np.ndarray, "q k"], Int64[np.ndarray, "q k"]]:
     """Similarities and gallery rows of the ``k`` nearest by dot product, highest first; of equals the lower row first.
 
-    Both must hold rows of length one (or zero). Raises ``ValueError`` where ``k`` is not in 1..n.
+    Rows have length one, or zero: a zero vector is as near as a right angle to everything. What is held beside the
+    queries and the answer does not grow with the gallery, which may be a memory-mapped file of up to 2^30 rows.
+    Raises ``ValueError`` where ``k`` is not in 1..n.
     """
     if not 1 <= k <= len(gallery):
         raise ValueError(f"k must be in 1..{len(gallery)} (the gallery's size), got {k}")
-    ours, theirs = torch.from_numpy(np.ascontiguousarray(queries)), torch.from_numpy(np.ascontiguousarray(gallery))
-    similarities, rows = np.empty((len(ours), k), np.float32), np.empty((len(ours), k), np.int64)
-    screen = _screen(theirs) if len(theirs) > 64 * k else None
-    # Few large products: a thread pool's round trip costs more than a small gallery's product.
-    together = min(1024, max(256, 2**24 // len(theirs)))
-    for begin in range(0, len(ours), together):
-        block = slice(begin, begin + together)
-        found = _screened(ours[block], theirs, screen, k) if screen else _direct(ours[block], theirs, k)
-        similarities[block], rows[block] = found
-    return similarities, rows
+    ours, device = torch.from_numpy(np.ascontiguousarray(queries)), torch.device(device)
+    best = np.full((len(ours), k), NOTHING)
+    size = max(COLUMNS, -(-64 * k // GROUP) * GROUP)
+    for begin in range(0, len(gallery), size):
+        block = _block(gallery, slice(begin, begin + size))
+        screen = _screen(block) if device.type == "cpu" and len(block) > 64 * k else None
+        block = block.to(device)
+        for start in range(0, len(ours), TOGETHER):
+            some = slice(start, start + TOGETHER)
+            if screen:
+                best[some] = _screened(ours[some], block, screen, best[some], begin)
+            else:
+                best[some] = _direct(ours[some].to(device), block, best[some], begin)
+    return (2 * STEPS - (best >> FALLING)).astype(np.float32) / STEPS, best & (2**FALLING - 1)
+
+
+def _block(gallery: NDArray[np.floating] | UnitRows, run: slice) -> Tensor:
+    block = np.ascontiguousarray(gallery[run], np.float32)
+    # A file mapped to be read only is copied: a tensor cannot say that it must not be written to.
+    return torch.from_numpy(block if block.flags.writeable else block.copy())
 
 
 @dataclass(frozen=True)
 class _Screen:
-    """The gallery as the fast pass sees it (its last row repeated to fill the last group), and what that costs."""
+    """A block as the fast pass sees it (its last row repeated to fill the last group), and what that costs."""
 
     rows: Tensor
     error: float
     rounding: float
+
+    def lowest(self, floor: NDArray[np.floating], error: NDArray[np.floating]) -> NDArray[np.float32]:
+        """The least that the fast pass can have made of a similarity of ``floor``, and what it can have made it of."""
+        lost = error + 1 / STEPS
+        return np.asarray(floor - lost - 1.01 * self.rounding * (np.abs(floor) + lost), np.float32)
 
 
 def _screen(gallery: Tensor) -> _Screen:
@@ -63,87 +89,97 @@ def _screen(gallery: Tensor) -> _Screen:
     if not fast and filled == len(gallery):
         return _Screen(gallery, accumulated, 0.0)
     rows = torch.empty(filled, gallery.shape[1], dtype=torch.bfloat16 if fast else torch.float32)
-    worst = 0.0
-    for begin in range(0, len(gallery), CONVERTED):
-        part = gallery[begin : begin + CONVERTED]
-        rounded = rows[begin : begin + len(part)].copy_(part)
-        worst = max(worst, float((part - rounded).norm(dim=1).max()))
+    rounded = rows[: len(gallery)].copy_(gallery)
+    worst = float((gallery - rounded).norm(dim=1).max())
     rows[len(gallery) :] = rows[len(gallery) - 1]
     return _Screen(rows, worst + accumulated, 2.0**-8 if fast else 0.0)
 
 
-def _screened(queries: Tensor, gallery: Tensor, screen: _Screen, k: int) -> tuple[np.ndarray, np.ndarray]:
+def _screened(
+    queries: Tensor, block: Tensor, screen: _Screen, best: NDArray[np.int64], begin: int
+) -> NDArray[np.int64]:
+    """The best so far, and of a block whose first row is ``begin``, as keys without their owners, nearest first."""
+    k = best.shape[1]
     seen = queries.to(screen.rows.dtype)
-    highest, kept = _group_maxima(seen, screen.rows)
-    floor = np.partition(highest, -k, axis=1)[:, -k, None]
-    error = np.linalg.norm(queries.numpy() - seen.float().numpy(), axis=1, keepdims=True) + 1.01 * screen.error
-    floor = floor - 2 * error - 2.02 * screen.rounding * np.abs(floor)
-    reached = highest >= floor
+    product = (screen.rows @ seen.T).view(-1, GROUP, len(queries))
+    # Queries stand last while maxima are taken, so that these go over whole vectors: it took two thirds of the time.
+    highest = product.amax(1).float()
+    error = (queries - seen.float()).norm(dim=1).numpy() + np.float32(1.01 * screen.error)
+    so_far = (2 * STEPS - (best[:, -1] >> FALLING)).astype(np.float32) / STEPS
+    floor = screen.lowest(so_far, error)
+    reached = highest >= torch.from_numpy(floor)
+    # Where many rows are nearer than anything before (in the first block all are), the block sets the floor itself.
+    if len(many := np.flatnonzero(_counts(reached) > 2 * k)):
+        kth = np.partition(highest.numpy().T[many], -k, axis=1)[:, -k]
+        here = screen.lowest(kth, error[many])
+        floor[many] = np.maximum(floor[many], screen.lowest(here, error[many]))
+        reached = highest >= torch.from_numpy(floor)
     # Where nearly everything ties, gathering rows one by one would cost more than the plain product.
-    crowded = reached.sum(1) > max(16 * k, reached.shape[1] // 16)
-    reached[crowded] = False
-    similarities, rows = np.empty((len(queries), k), np.float32), np.empty((len(queries), k), np.int64)
-    owners, columns = _candidates(reached, kept, floor, len(gallery))
-    similarities[~crowded], rows[~crowded] = _best(queries.numpy(), gallery.numpy(), owners, columns, k)
+    crowded = _counts(reached) > max(16 * k, len(highest) // 16)
+    reached[:, torch.from_numpy(crowded)] = False
+    owners, rows = _candidates(reached, product, torch.from_numpy(floor), len(block))
+    found = _nearer(queries, block, owners, rows, best, begin)
     if crowded.any():
-        similarities[crowded], rows[crowded] = _direct(queries[torch.from_numpy(crowded)], gallery, k)
-    return similarities, rows
+        found[crowded] = _direct(queries[torch.from_numpy(crowded)], block, best[crowded], begin)
+    return found
 
 
-def _group_maxima(queries: Tensor, gallery: Tensor) -> tuple[np.ndarray, Tensor | None]:
-    """The highest similarity of each group, (queries, groups) float32, and all (groups, in one, queries) if few.
-
-    Queries stand last while maxima are taken, so that these go over whole vectors: it took two thirds of the time.
-    """
-    kept = len(gallery) <= KEPT
-    columns = len(gallery) if kept else COLUMNS
-    highest = torch.empty(len(queries), len(gallery) // GROUP)
-    for begin in range(0, len(gallery), columns):
-        product = (gallery[begin : begin + columns] @ queries.T).view(-1, GROUP, len(queries))
-        highest[:, begin // GROUP : begin // GROUP + len(product)] = product.amax(1).T
-    return highest.numpy(), product if kept else None
+def _counts(reached: Tensor) -> NDArray[np.int64]:
+    return np.asarray(np.count_nonzero(reached.numpy(), axis=0))
 
 
-def _candidates(
-    reached: np.ndarray, kept: Tensor | None, floor: np.ndarray, rows: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """(query, gallery row) pairs that may be among the nearest, by query."""
-    owners, groups = np.nonzero(reached)
-    columns = groups[:, None] * GROUP + np.arange(GROUP)
-    possible = columns < rows
-    if kept is not None:
-        possible &= kept[torch.from_numpy(groups), :, torch.from_numpy(owners)].float().numpy() >= floor[owners]
-    return np.repeat(owners, GROUP)[possible.ravel()], columns[possible]
+def _candidates(reached: Tensor, product: Tensor, floor: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """(query, row of the block) pairs that may be among the nearest, by query."""
+    groups, owners = (torch.from_numpy(each) for each in np.nonzero(reached.numpy()))
+    by_query = owners.argsort(stable=True)
+    groups, owners = groups[by_query], owners[by_query]
+    rows = groups[:, None] * GROUP + torch.arange(GROUP)
+    possible = (product[groups, :, owners] >= floor[owners][:, None]) & (rows < size)
+    return owners[:, None].expand(-1, GROUP)[possible], rows[possible]
 
 
-def _best(
-    queries: np.ndarray, gallery: np.ndarray, owners: NDArray[np.int64], columns: NDArray[np.int64], k: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """The ``k`` nearest of each query that has candidates, from float32 products.
+def _nearer(
+    queries: Tensor, block: Tensor, owners: Tensor, rows: Tensor, best: NDArray[np.int64], begin: int
+) -> NDArray[np.int64]:
+    """The best of these pairs, from float32 products, and of the best so far.
 
     Query, similarity (falling) and row are packed into one whole number, so that one sort settles all, ties included.
     """
-    present, starts = np.unique(owners, return_index=True)
-    exact = np.empty(len(owners), np.float32)
-    for query, begin, end in zip(present, starts, np.append(starts, len(owners))[1:], strict=True):
-        exact[begin:end] = gallery[columns[begin:end]] @ queries[query]
-    falling = 2 * STEPS - np.rint(exact * STEPS).astype(np.int64)
-    keys = np.sort((owners << 52) | (falling << 30) | columns)
-    keys = keys[starts[:, None] + np.arange(k)]
-    similarities = (2 * STEPS - ((keys >> 30) & (2**22 - 1))) / STEPS
-    return similarities.astype(np.float32), keys & (2**30 - 1)
+    starts = torch.zeros(len(queries) + 1, dtype=torch.int64)
+    starts[1:] = torch.bincount(owners, minlength=len(queries)).cumsum(0)
+    keys = _keys(_dots(queries, block, starts, rows), rows + begin).numpy()
+    ours = owners.numpy()
+    nearer = keys < best[ours, -1]
+    owner = np.arange(len(queries))
+    known = ((owner[:, None] << OWNER) | best).ravel()
+    ordered = np.sort(np.concatenate([known, (ours[nearer] << OWNER) | keys[nearer]]))
+    counts = best.shape[1] + np.bincount(ours[nearer], minlength=len(queries))
+    places = (np.cumsum(counts) - counts)[:, None] + np.arange(best.shape[1])
+    return np.asarray(ordered[places] & NOTHING)
 
 
-def _direct(queries: Tensor, gallery: Tensor, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """All similarities of a few queries at once, then a partial selection."""
-    similarities, rows = np.empty((len(queries), k), np.float32), np.empty((len(queries), k), np.int64)
-    few = max(1, 2**24 // len(gallery))
-    for begin in range(0, len(queries), few):
-        values = ((queries[begin : begin + few] @ gallery.T) * STEPS).round_().div_(STEPS).numpy()
-        for query, line in enumerate(values, start=begin):
-            last = np.partition(line, len(line) - k)[len(line) - k]
-            above = np.flatnonzero(line > last)
-            chosen = np.concatenate([above, np.flatnonzero(line == last)[: k - len(above)]])
-            rows[query] = chosen[np.lexsort((chosen, -line[chosen]))]
-            similarities[query] = line[rows[query]]
-    return similarities, rows
+def _dots(queries: Tensor, block: Tensor, starts: Tensor, rows: Tensor) -> Tensor:
+    """Products of query i with the block's ``rows[starts[i] : starts[i + 1]]``, one after the other."""
+    size = (len(queries), len(block))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta")
+        pattern = torch.sparse_csr_tensor(starts, rows, torch.zeros(len(rows)), size, check_invariants=False)
+    # A tenth of the time that gathering rows, query by query, took.
+    found: Tensor = torch.sparse.sampled_addmm(pattern, queries, block.T, beta=0.0).values()
+    return found
+
+
+def _direct(queries: Tensor, block: Tensor, best: NDArray[np.int64], begin: int) -> NDArray[np.int64]:
+    """All similarities of a block at once, then a partial selection among them and the best so far."""
+    found = np.empty_like(best)
+    few = max(1, 2**23 // len(block))
+    for start in range(0, len(queries), few):
+        some = slice(start, start + few)
+        keys = _keys(queries[some] @ block.T, torch.arange(begin, begin + len(block), device=block.device))
+        known = torch.from_numpy(best[some]).to(block.device)
+        found[some] = torch.cat([known, keys], 1).topk(best.shape[1], largest=False).values.cpu().numpy()
+    return found
+
+
+def _keys(similarities: Tensor, rows: Tensor) -> Tensor:
+    return ((2 * STEPS - (similarities * STEPS).round().long()) << FALLING) | rows

@@ -1,23 +1,28 @@
 """Image retrieval by cosine: do the images of the same class come first?"""
 
-from collections.abc import Iterator, Mapping
-from typing import ClassVar, Literal
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
-from pydantic import ConfigDict
+import torch
+from jaxtyping import Int64
+from pydantic import ConfigDict, Field, field_validator
 from pydantic.dataclasses import dataclass
 
-from backbones.base import Backbone
+from backbones.base import Backbone, resolve_device
 from tasks.base import Data, Note, Outputs, Score, Task, Tools
 from tasks.datasets.base import Dataset
 from tasks.datasets.partition import Part, evaluated_on, evaluation_part
 from tasks.datasets.targets import target_refusal
-from tasks.features import collapse_notes, features_of, normalised
+from tasks.features import collapse_notes, rows_of
 from tasks.readouts import Reading
 from tasks.retrieval.ranking import Blocks, average_precision, first_place, hit, precision
-from tasks.retrieval.search import rankings
+from tasks.retrieval.search import rankings, top_k
+from tasks.rows import Rows
+from tasks.unit_rows import UnitRows
 
-CUTOFFS = (1, 5, 10)
+SHOWN = 5
+"""Images ranked first that the outputs name."""
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -29,16 +34,29 @@ class Retrieval(Reading, Task):
 
     - mAP: average precision, the mean over right answers of the precision at their rank (no trapezoids);
     - mrr: one over the rank of the first right answer;
-    - recall@k: whether any right answer is among the first k (as metric learning counts it, not the share found);
+    - recall@k, for each k of ``cutoffs``: whether any right answer is among the first k (as metric learning counts
+      it, not the share found);
     - precision@k: the share of right answers among the first k (k stays the divisor where fewer are right).
 
-    Equal similarities (to 1e-6) are taken in every order and averaged. Queries without a right answer are counted.
+    Equal similarities (to 1e-6) are taken in every order and averaged; among them are all those of a query or gallery
+    image whose features are zeros, which is at a right angle to everything. Queries without a right answer are counted.
+    ``nearest_1`` to ``nearest_5`` of the outputs name the images ranked first, of equals the earlier in the gallery,
+    and ``right_1`` to ``right_5`` say which of them are right answers.
     """
 
     name: ClassVar[str] = "retrieval"
     protocol_version: ClassVar[int] = 1
     headline: ClassVar[str] = "mAP"
     roles: ClassVar[Mapping[str, Literal["one", "many"]]] = {"dataset": "one"}
+
+    cutoffs: tuple[Annotated[int, Field(ge=1)], ...] = Field(default=(1, 5, 10), min_length=1)
+
+    @field_validator("cutoffs")
+    @classmethod
+    def _each_once(cls, cutoffs: tuple[int, ...]) -> tuple[int, ...]:
+        if len(set(cutoffs)) < len(cutoffs):
+            raise ValueError(f"cutoffs must differ from one another, got {', '.join(map(str, cutoffs))}")
+        return cutoffs
 
     def uses_seed(self, data: Data) -> bool:
         """Never: nothing is drawn."""
@@ -69,18 +87,24 @@ class Retrieval(Reading, Task):
         queries, gallery = _sides(data["dataset"][0])
         alone = queries is gallery
         extract = self.reading(tools.extract)
-        theirs = features_of(backbone, gallery, extract)
-        ours = theirs if alone else features_of(backbone, queries, extract)
+        theirs = rows_of(backbone, gallery, extract)
+        ours = theirs if alone else rows_of(backbone, queries, extract)
         yield from collapse_notes(theirs, "gallery")
-        unit = normalised(theirs)
-        asked = unit if alone else normalised(ours)
-        found = list(rankings(asked, queries.labels, unit, gallery.labels, leave_one_out=alone))
+        yield from _input_notes(gallery, theirs, "gallery")
+        if not alone:
+            yield from _input_notes(queries, ours, "query")
+        device = resolve_device(tools.execution.device)
+        device = device if device.type == "cuda" else torch.device("cpu")  # others lack whole numbers of 64 bits
+        asked, unit = UnitRows(ours), UnitRows(theirs)
+        found = list(rankings(asked, queries.labels, unit, gallery.labels, leave_one_out=alone, device=device))
         yield Note("protocol", "leave one out" if alone else "query and gallery")
         if alone:
             yield Note("test_part", evaluated_on(queries))
         if hopeless := sum(ranking is None for ranking in found):
             yield Note("queries_without_answer", f"{hopeless} of {len(found)} queries are left out", True)
-        yield from _report(queries, found)
+        rows = top_k(asked, unit, min(SHOWN + alone, len(unit)), device)[1]
+        shown = _shown(queries, gallery, _without_self(rows) if alone else rows)
+        yield from _report(queries, found, self.cutoffs, shown)
 
 
 def _sides(dataset: Dataset) -> tuple[Part, Part]:
@@ -100,24 +124,57 @@ def _sides(dataset: Dataset) -> tuple[Part, Part]:
     return whole, whole
 
 
-def _report(queries: Part, found: list[Blocks | None]) -> Iterator[Score | Outputs]:
+def _input_notes(part: Part, features: Rows, where: str) -> Iterator[Note]:
+    if zeros := sum(int((~block.any(1)).sum()) for block in features.blocks()):
+        said = f"{zeros} of {len(part)} {where} images have features of zeros, equally near to everything"
+        yield Note(f"zero_features:{where}", said, True)
+    if repeated := len(part) - len(set(part.names)):
+        yield Note(f"repeated_names:{where}", f"{repeated} of {len(part)} {where} images have another's name", True)
+
+
+def _without_self(rows: Int64[np.ndarray, "q k"]) -> Int64[np.ndarray, "q less"]:
+    """Every row without its own number, else without its last one.
+
+    >>> _without_self(np.array([[2, 0], [1, 0], [0, 1]])).tolist()
+    [[2], [0], [0]]
+    """
+    own = rows == np.arange(len(rows))[:, None]
+    own[~own.any(1), -1] = True
+    return np.asarray(rows[~own].reshape(len(rows), -1))
+
+
+def _shown(queries: Part, gallery: Part, rows: Int64[np.ndarray, "q k"]) -> dict[str, np.ndarray]:
+    """The columns ``nearest_i`` and ``right_i``; no name, and not right, where the gallery has no more."""
+    names = np.array([*gallery.names, ""], dtype=object)
+    labels = np.append(gallery.labels, np.iinfo(np.int64).min)
+    rows = np.pad(rows, ((0, 0), (0, SHOWN - rows.shape[1])), constant_values=len(gallery))
+    nearest = {f"nearest_{place}": names[rows[:, place - 1]] for place in range(1, SHOWN + 1)}
+    right = {f"right_{place}": labels[rows[:, place - 1]] == queries.labels for place in range(1, SHOWN + 1)}
+    return nearest | right
+
+
+def _report(
+    queries: Part, found: list[Blocks | None], cutoffs: Sequence[int], shown: Mapping[str, np.ndarray]
+) -> Iterator[Score | Outputs]:
     kept = [(row, ranking) for row, ranking in enumerate(found) if ranking is not None]
     values = {"mAP": np.array([average_precision(ranking) for _, ranking in kept])}
     places = [first_place(ranking) for _, ranking in kept]
     values["mrr"] = np.array([reciprocal for reciprocal, _ in places])
-    for k in CUTOFFS:
+    for k in cutoffs:
         values[f"recall@{k}"] = np.array([hit(ranking, k) for _, ranking in kept])
         values[f"precision@{k}"] = np.array([precision(ranking, k) for _, ranking in kept])
     for metric, column in values.items():
         yield Score(metric, float(column.mean()), column)
+    rows = [row for row, _ in kept]
     yield Outputs(
         {
-            "item": np.array([queries.names[row] for row, _ in kept], dtype=object),
-            "label": queries.labels[[row for row, _ in kept]],
+            "item": np.array([queries.names[row] for row in rows], dtype=object),
+            "label": queries.labels[rows],
             "average_precision": values["mAP"],
             "reciprocal_rank": values["mrr"],
             "first_rank": np.array([rank for _, rank in places]),
             "n_positives": np.array([ranking.right.sum() for _, ranking in kept]),
+            **{name: column[rows] for name, column in shown.items()},
         }
     )
 
