@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -123,8 +124,8 @@ def panels(
     down = -(-count // across)
     width = max(size[0] * across, 5.5)
     figure = Figure(figsize=(width, size[1] * down + 0.9), layout="constrained")
-    shown = label(title, int(width * 12.5))
-    figure.suptitle(shown, fontsize=10, x=0.01, ha="left", fontweight="bold")
+    lines = wrap(label(title, 300), int(width * 11))[:4]
+    figure.suptitle("\n".join(lines), fontsize=10, x=0.01, ha="left", fontweight="bold")
     axes = list(figure.subplots(down, across, squeeze=False).flat)
     for spare in axes[count:]:
         spare.set_axis_off()
@@ -141,10 +142,21 @@ def plain(panel: "Axes") -> None:
     panel.tick_params(labelsize=8)
 
 
+def axis_labels(axes: "Sequence[Axes]", horizontal: str, vertical: str) -> None:
+    """Name the axes of a grid of panels at its left and its lower edge."""
+    across = axes[0].get_subplotspec().get_gridspec().ncols  # type: ignore[union-attr]
+    for place, panel in enumerate(axes):
+        if place % across == 0:
+            panel.set_ylabel(vertical, fontsize=9)
+        if place + across >= len(axes):
+            panel.set_xlabel(horizontal, fontsize=9)
+
+
 def legend(figure: "Figure", handles: Sequence[Any], labels: Sequence[str], title: str = "") -> None:
     """One legend for all panels, below them, in as many columns as fit."""
     longest = max((len(each) for each in labels), default=1)
     columns = max(1, min(len(labels), int(figure.get_figwidth() / (0.075 * longest + 0.55))))
+    figure.set_figheight(figure.get_figheight() + 0.17 * -(-len(labels) // columns))
     figure.legend(
         handles, labels, loc="outside lower center", ncols=columns, frameon=False, fontsize=8,
         title=title or None, title_fontsize=8, handlelength=3,

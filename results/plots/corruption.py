@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from results.plots.base import Evidence, Picture, Seeds, by_setting, label, legend, looks, panels, values
+from results.plots.base import Evidence, Picture, Seeds, axis_labels, by_setting, label, legend, looks, panels, values
 from results.record import Record
 
 LEVELS = np.arange(6)
@@ -55,8 +55,7 @@ def _figure(setting: str, backbones: Seeds, curves: dict[str, dict[str, NDArray[
     for panel, title in zip(axes, titles, strict=True):
         panel.set(ylim=(0, 1), xticks=LEVELS)
         panel.set_title(title.replace("_", " "), fontsize=9)
-    figure.supxlabel("level of corruption (0: clean)", fontsize=9)
-    figure.supylabel("top-1 accuracy", fontsize=9)
+    axis_labels(axes, "level (0: clean)", "top-1 accuracy")
     legend(figure, handles, [label(name) for name in curves])
     return figure
 

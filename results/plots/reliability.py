@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from results.plots.base import COLOURS, GREY, Evidence, Picture, by_setting, label, legend, panels, values
+from results.plots.base import COLOURS, GREY, Evidence, Picture, axis_labels, by_setting, label, legend, panels, values
 from results.record import Record
 
 if TYPE_CHECKING:
@@ -15,14 +15,17 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 BINS = 15
+FOOT = 4
+"""The bars of counts take this part of a panel's height."""
 SHOWN = {"confidence": ("as it is", COLOURS[1]), "scaled_confidence": ("temperature scaled", COLOURS[0])}
 """The columns that are drawn, in words and colours; ``ece`` of the second is the metric ``scaled_ece``."""
 
 
 @dataclass(frozen=True)
 class Bins:
-    """Of each bin that holds images: their mean confidence and accuracy, and their number."""
+    """Of each bin that holds images: which it is, their mean confidence and accuracy, and their number."""
 
+    place: NDArray[np.int64]
     confidence: NDArray[np.float64]
     accuracy: NDArray[np.float64]
     count: NDArray[np.int64]
@@ -33,7 +36,7 @@ class Bins:
         z, n = 1.959964, self.count
         middle = (self.accuracy + z**2 / (2 * n)) / (1 + z**2 / n)
         half = z / (1 + z**2 / n) * np.sqrt(self.accuracy * (1 - self.accuracy) / n + z**2 / (4 * n**2))
-        return middle - half, middle + half
+        return np.maximum(middle - half, 0), np.minimum(middle + half, 1)
 
 
 def draw(evidence: Evidence) -> Iterator[Picture]:
@@ -87,7 +90,7 @@ def bins(confidence: NDArray[np.float64], correct: NDArray[np.float64]) -> Bins:
     count = np.bincount(place, minlength=BINS)
     held = count > 0
     said, right = (np.bincount(place, each, BINS)[held] / count[held] for each in (confidence, correct))
-    return Bins(said, right, count[held])
+    return Bins(np.flatnonzero(held), said, right, count[held])
 
 
 def _figure(  # type: ignore[no-untyped-def]
@@ -99,19 +102,19 @@ def _figure(  # type: ignore[no-untyped-def]
         for column, held in each.items():
             _curve(panel, held, SHOWN[column][1])
         _counts(panel, each)
-        said = [f"ECE {error:.3f}" for column in each if (error := errors[name][column]) is not None]
-        for line, (text, column) in enumerate(zip(said, each, strict=False)):
+        for line, column in enumerate(each):
+            error = errors[name][column]
+            text = "no ECE" if error is None else f"ECE {error:.3f}"
             panel.text(0.03, 0.96 - 0.08 * line, text, transform=panel.transAxes, fontsize=8, va="top",
                        color=SHOWN[column][1], fontweight="bold")  # fmt: skip
         panel.set(xlim=(0, 1), ylim=(0, 1))
         panel.set_title(label(name, 34), fontsize=8)
-    figure.supxlabel("confidence (bars: share of the images)", fontsize=9)
-    figure.supylabel("accuracy", fontsize=9)
+    axis_labels(axes, "confidence", "accuracy")
     present = [column for column in SHOWN if any(column in each for each in found.values())]
     from matplotlib.lines import Line2D
 
     handles = [Line2D([], [], color=SHOWN[column][1], marker="o", markersize=4) for column in present]
-    legend(figure, handles, [f"{SHOWN[column][0]}, 95 % interval" for column in present])
+    legend(figure, handles, [f"{SHOWN[column][0]}, 95 % interval; bars: images a bin" for column in present])
     return figure
 
 
@@ -122,15 +125,15 @@ def _curve(panel: "Axes", held: Bins, colour: str) -> None:
 
 
 def _counts(panel: "Axes", each: Mapping[str, Bins]) -> None:
-    """Bars at the foot of the panel: the share of all images that each bin holds, a third of its height at most."""
+    """Bars at the foot of the panel: how many images each bin holds; the highest says its number."""
     width = 1 / BINS / len(each)
-    most = max(held.count.max() / held.count.sum() for held in each.values())
+    most = max(int(held.count.max()) for held in each.values())
     for place, (column, held) in enumerate(each.items()):
-        left = np.clip(np.ceil(held.confidence * BINS) - 1, 0, BINS - 1) / BINS + place * width
-        share = held.count / held.count.sum()
-        panel.bar(
-            left, share / most / 3, width, align="edge", color=SHOWN[column][1], alpha=0.25, linewidth=0, zorder=1
-        )
+        left = held.place / BINS + place * width
+        heights = held.count / most / FOOT
+        panel.bar(left, heights, width, align="edge", color=SHOWN[column][1], alpha=0.25, linewidth=0, zorder=1)
+        for where in left[held.count == most][:1]:
+            panel.text(where + width / 2, 1 / FOOT + 0.01, f"{most:,}", fontsize=7, ha="center", color="#444444")
 
 
 PLOTS = {"reliability": draw}

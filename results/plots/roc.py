@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from results.plots.base import GREY, Evidence, Picture, by_setting, label, legend, look, panels
+from results.plots.base import GREY, Evidence, Picture, axis_labels, by_setting, label, legend, look, panels
 from results.record import Record
 
 if TYPE_CHECKING:
@@ -93,8 +93,7 @@ def _figure(setting: str, backbone: str, curves: Mapping[str, Mapping[str, Curve
                 (handles[score],) = panel.plot(*each[score], linewidth=1.4, **style)
         panel.set(xlim=(0, 1), ylim=(0, 1.005), aspect="equal")
         panel.set_title(label(name), fontsize=9)
-    figure.supxlabel("unknown images taken for known", fontsize=9)
-    figure.supylabel("known images taken for known", fontsize=9)
+    axis_labels(axes, "unknown images taken for known", "known images taken for known")
     labels = [f"{label(score)}  {np.mean(areas[score]):.3f}" for score in best]
     legend(figure, [handles[score] for score in best], labels, "AUROC, mean over the sets; dotted: 95 % of the known")
     return figure
