@@ -69,7 +69,7 @@ def file_stem(*words: str) -> str:
     """Names from anywhere as one that any file system takes; those that had to be changed are told apart by a hash.
 
     >>> file_stem("roc", "digits"), file_stem("roc", "../etc/passwd")
-    ('roc--digits', 'roc--etc-passwd--1b8a33d7')
+    ('roc--digits', 'roc--etc-passwd--a3016cc2')
     """
     plain = [re.sub(r"[^A-Za-z0-9._=,-]+", "-", word).strip("-.")[:50] for word in words]
     stem = "--".join(filter(None, plain))
