@@ -11,6 +11,8 @@ from results.record import Record
 
 LEVELS = np.arange(6)
 """0 is clean."""
+SHADED = 6
+"""Of more backbones the shades would hide one another, and are left out."""
 
 _SPLIT = re.compile(r"(.+)/([1-5])")
 
@@ -45,13 +47,14 @@ def _figure(setting: str, backbones: Seeds, curves: dict[str, dict[str, NDArray[
         present = ~np.isnan(stacked).all(0)
         mean = np.nanmean(stacked[:, present], axis=0)
         handles += axes[0].plot(LEVELS[present], mean, markersize=4, linewidth=1.6, **styles[name])
-        if len(found) > 1:
+        if len(found) > 1 and len(curves) <= SHADED:
             low, high = np.nanpercentile(stacked[:, present], [25, 75], axis=0)
             axes[0].fill_between(LEVELS[present], low, high, color=styles[name]["color"], alpha=0.12, linewidth=0)
         for function, panel in zip(alone, axes[1:], strict=True):
             if function in found:
                 panel.plot(LEVELS, found[function], markersize=2.5, linewidth=1.1, **styles[name])
-    titles = [f"mean of {len(functions)}, middle half shaded" if alone else label(functions[0]), *map(label, alone)]
+    shaded = ", middle half shaded" * (len(curves) <= SHADED)
+    titles = [f"mean of {len(functions)}{shaded}" if alone else label(functions[0]), *map(label, alone)]
     for panel, title in zip(axes, titles, strict=True):
         panel.set(ylim=(0, 1), xticks=LEVELS)
         panel.set_title(title.replace("_", " "), fontsize=9)
