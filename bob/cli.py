@@ -1,4 +1,6 @@
-"""The command line: ``bob run``, ``plan``, ``list``, ``show``, ``data check``, ``leaderboard``. Parses, calls, prints.
+"""The command line: ``bob run``, ``plan``, ``list``, ``show``, ``data check``, ``leaderboard``, ``plot``.
+
+Parses, calls, prints.
 
 Nothing heavy is imported before a command needs it, so that help and lists answer at once.
 """
@@ -15,8 +17,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bob.listing import Filters, lines_of
-from bob.options import Asked, RunOptions, StoreOptions, TrainingOptions, from_options
-from tasks.catalogue import TASKS
+from bob.options import Asked, DataOptions, PlotOptions, RunOptions, StoreOptions, TrainingOptions, from_options
+from tasks.catalogue import protocol_versions
 
 if TYPE_CHECKING:
     from backbones.features import Extractor
@@ -215,6 +217,18 @@ def leaderboard_command(
         typer.echo(f"wrote {out}")
 
 
+@app.command("plot")
+@from_options(PlotOptions)
+def plot_command(options: PlotOptions) -> None:
+    """Draw every plot that the store has records for."""
+    from bob.plot import draw_all
+    from results.store import Store
+
+    with _mistakes_as_lines():
+        for line in draw_all(Store(options.store), options.output, _open_options(options)):
+            typer.echo(line)
+
+
 @contextmanager
 def _mistakes_as_lines() -> Iterator[None]:
     """What a person can mend is told in lines and exit code 2; anything else keeps its traceback."""
@@ -226,7 +240,7 @@ def _mistakes_as_lines() -> Iterator[None]:
         raise typer.Exit(EXIT_MISTAKE) from None
 
 
-def _open_options(options: RunOptions) -> "OpenOptions":
+def _open_options(options: DataOptions) -> "OpenOptions":
     from backbones.places import Places
     from tasks.datasets.base import OpenOptions
 
@@ -289,8 +303,7 @@ def _board(records: "Sequence[Record]", store: Path, include_cost: bool = True) 
     from results.items import headline_items, score_values
     from results.store import Store
 
-    asked = {record.cell.task for record in records} & TASKS.found.keys()  # a task is imported to say its version
-    versions = {name: TASKS.load(name).protocol_version for name in asked}
+    versions = protocol_versions({record.cell.task for record in records})
     kept = Store(store)
     items_of, values_of = partial(headline_items, kept), partial(score_values, kept)
     return board(records, versions, include_cost, certified(store), items_of, values_of)

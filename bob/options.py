@@ -51,17 +51,30 @@ class StoreOptions:
 
 
 @dataclass(frozen=True)
-class RunOptions(StoreOptions):
-    """Where to look and on what to compute."""
+class DataOptions(StoreOptions):
+    """Where data is and how it is read."""
 
     data_root: Annotated[Path, _option("Where relative paths of data, cards and weights are looked up.")] = Path(".")
     cache: Annotated[Path, _option("Folder of cached features and manifests; may be deleted.")] = Path("outputs/cache")
+    skip_unreadable: Annotated[bool, _option("Leave damaged images out, counted in the record.")] = False
+    trust: Annotated[bool, _option("Read weights that can run code (TorchScript, pickles); recorded.")] = False
+
+
+@dataclass(frozen=True)
+class PlotOptions(DataOptions):
+    """Where pictures go. Images of a contact sheet are read again from the data."""
+
+    output: Annotated[Path, _option("Folder of the pictures.")] = Path("outputs/plots")
+
+
+@dataclass(frozen=True)
+class RunOptions(DataOptions):
+    """On what to compute."""
+
     device: Annotated[str, _option("auto, cpu, cuda, cuda:1, mps.")] = "auto"
     workers: Annotated[int, _option("Decoding workers; 0: one a core.")] = 0
     precision: Annotated[Precision, _option("What backbones compute in (part of a cell's key).")] = Precision.FLOAT32
     storage: Annotated[Storage, _option("How features are cached; float16 halves them.")] = Storage.FLOAT32
-    skip_unreadable: Annotated[bool, _option("Leave damaged images out, counted in the record.")] = False
-    trust: Annotated[bool, _option("Read weights that can run code (TorchScript, pickles); recorded.")] = False
 
 
 class Strategy(StrEnum):

@@ -103,11 +103,7 @@ def board(
     """
     current, superseded = _newest(records)
     outdated = _outdated(current)
-    versions = protocol_versions or {}
-    stale = {
-        r.key for r in current if versions.get(r.cell.task, r.identity.protocol_version) != r.identity.protocol_version
-    }
-    stale |= outdated.keys()
+    stale = _superseded_protocol(current, protocol_versions or {}) | outdated.keys()
     suspects = quarantined([record for record in current if record.key not in stale], items_of)
     settings = sorted({record.cell.setting() for record in current})
     backbones = sorted({record.cell.backbone for record in current})
@@ -143,6 +139,20 @@ def board(
         include_cost=include_cost,
         versions=made_by,
     )
+
+
+def comparable(records: Sequence[Record], protocol_versions: Mapping[str, int]) -> list[Record]:
+    """What the averages of a board are made of: one record a question, none of before a change."""
+    current, _ = _newest(records)
+    stale = _superseded_protocol(current, protocol_versions) | _outdated(current).keys()
+    return [record for record in current if record.status == "done" and record.key not in stale]
+
+
+def _superseded_protocol(records: Sequence[Record], versions: Mapping[str, int]) -> set[str]:
+    """Keys of records whose task now has another version of its protocol."""
+    return {
+        r.key for r in records if versions.get(r.cell.task, r.identity.protocol_version) != r.identity.protocol_version
+    }
 
 
 def _newest(records: Iterable[Record]) -> tuple[list[Record], int]:

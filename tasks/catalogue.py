@@ -1,5 +1,6 @@
 """Tasks and datasets by name, found by reading their files; imported when they are used."""
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from backbones.plugins import Plugins, unknown
@@ -17,6 +18,11 @@ def task_class(name: str) -> "type[Task]":
     """The task of that name. Raises ``ValueError`` with suggestions for an unknown one."""
     found: type[Task] = TASKS.load(name)
     return found
+
+
+def protocol_versions(names: Collection[str]) -> dict[str, int]:
+    """Today's version of each of these tasks that is known here. Only they are imported."""
+    return {name: task_class(name).protocol_version for name in sorted(set(names) & TASKS.found.keys())}
 
 
 def known_dataset(name: str) -> tuple[str, str]:

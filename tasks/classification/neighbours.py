@@ -26,6 +26,9 @@ TOGETHER = 1024
 STEPS = 2**20
 """Similarities are rounded to 1/STEPS (float32 dot products of unit vectors differ by less), so ties are ties."""
 
+HALF_A_BIT = 2.0**-8
+"""The most that rounding to bfloat16 takes from a number or adds to it, as a share of the number."""
+
 OWNER, FALLING = 52, 30
 """Where a query's number and a similarity begin in a key, below which is the gallery row."""
 NOTHING = 2**OWNER - 1
@@ -89,10 +92,10 @@ def _screen(gallery: Tensor) -> _Screen:
     if not fast and filled == len(gallery):
         return _Screen(gallery, accumulated, 0.0)
     rows = torch.empty(filled, gallery.shape[1], dtype=torch.bfloat16 if fast else torch.float32)
-    rounded = rows[: len(gallery)].copy_(gallery)
-    worst = float((gallery - rounded).norm(dim=1).max())
+    rows[: len(gallery)].copy_(gallery)
     rows[len(gallery) :] = rows[len(gallery) - 1]
-    return _Screen(rows, worst + accumulated, 2.0**-8 if fast else 0.0)
+    # Measuring what was lost, about half of the most that can be, took longer than it saved in candidates.
+    return _Screen(rows, (HALF_A_BIT if fast else 0.0) + accumulated, HALF_A_BIT if fast else 0.0)
 
 
 def _screened(
@@ -103,67 +106,69 @@ def _screened(
     seen = queries.to(screen.rows.dtype)
     product = (screen.rows @ seen.T).view(-1, GROUP, len(queries))
     # Queries stand last while maxima are taken, so that these go over whole vectors: it took two thirds of the time.
-    highest = product.amax(1).float()
+    highest = product.amax(1).float().numpy()
     error = (queries - seen.float()).norm(dim=1).numpy() + np.float32(1.01 * screen.error)
     so_far = (2 * STEPS - (best[:, -1] >> FALLING)).astype(np.float32) / STEPS
     floor = screen.lowest(so_far, error)
-    reached = highest >= torch.from_numpy(floor)
+    reached = highest >= floor
     # Where many rows are nearer than anything before (in the first block all are), the block sets the floor itself.
-    if len(many := np.flatnonzero(_counts(reached) > 2 * k)):
-        kth = np.partition(highest.numpy().T[many], -k, axis=1)[:, -k]
+    if len(many := np.flatnonzero(np.count_nonzero(reached, axis=0) > 2 * k)):
+        kth = np.partition(highest.T[many], -k, axis=1)[:, -k]
         here = screen.lowest(kth, error[many])
         floor[many] = np.maximum(floor[many], screen.lowest(here, error[many]))
-        reached = highest >= torch.from_numpy(floor)
+        reached = highest >= floor
     # Where nearly everything ties, gathering rows one by one would cost more than the plain product.
-    crowded = _counts(reached) > max(16 * k, len(highest) // 16)
-    reached[:, torch.from_numpy(crowded)] = False
-    owners, rows = _candidates(reached, product, torch.from_numpy(floor), len(block))
+    crowded = np.count_nonzero(reached, axis=0) > max(16 * k, len(highest) // 16)
+    if crowded.any():
+        reached[:, crowded] = False
+    owners, rows = _candidates(reached, product, floor, len(block))
     found = _nearer(queries, block, owners, rows, best, begin)
     if crowded.any():
         found[crowded] = _direct(queries[torch.from_numpy(crowded)], block, best[crowded], begin)
     return found
 
 
-def _counts(reached: Tensor) -> NDArray[np.int64]:
-    return np.asarray(np.count_nonzero(reached.numpy(), axis=0))
-
-
-def _candidates(reached: Tensor, product: Tensor, floor: Tensor, size: int) -> tuple[Tensor, Tensor]:
+def _candidates(
+    reached: NDArray[np.bool_], product: Tensor, floor: NDArray[np.float32], size: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """(query, row of the block) pairs that may be among the nearest, by query."""
-    groups, owners = (torch.from_numpy(each) for each in np.nonzero(reached.numpy()))
-    by_query = owners.argsort(stable=True)
+    groups, owners = np.nonzero(reached)
+    by_query = np.argsort(owners.astype(np.uint16), kind="stable")  # sorted by digits, as short numbers are
     groups, owners = groups[by_query], owners[by_query]
-    rows = groups[:, None] * GROUP + torch.arange(GROUP)
-    possible = (product[groups, :, owners] >= floor[owners][:, None]) & (rows < size)
-    return owners[:, None].expand(-1, GROUP)[possible], rows[possible]
+    seen = product[torch.from_numpy(groups), :, torch.from_numpy(owners)].float().numpy()
+    rows = groups[:, None] * GROUP + np.arange(GROUP)
+    possible = (seen >= floor[owners, None]) & (rows < size)
+    return np.repeat(owners, GROUP)[possible.ravel()], rows[possible]
 
 
 def _nearer(
-    queries: Tensor, block: Tensor, owners: Tensor, rows: Tensor, best: NDArray[np.int64], begin: int
+    queries: Tensor,
+    block: Tensor,
+    owners: NDArray[np.int64],
+    rows: NDArray[np.int64],
+    best: NDArray[np.int64],
+    begin: int,
 ) -> NDArray[np.int64]:
     """The best of these pairs, from float32 products, and of the best so far.
 
     Query, similarity (falling) and row are packed into one whole number, so that one sort settles all, ties included.
     """
-    starts = torch.zeros(len(queries) + 1, dtype=torch.int64)
-    starts[1:] = torch.bincount(owners, minlength=len(queries)).cumsum(0)
-    keys = _keys(_dots(queries, block, starts, rows), rows + begin).numpy()
-    ours = owners.numpy()
-    nearer = keys < best[ours, -1]
-    owner = np.arange(len(queries))
-    known = ((owner[:, None] << OWNER) | best).ravel()
-    ordered = np.sort(np.concatenate([known, (ours[nearer] << OWNER) | keys[nearer]]))
-    counts = best.shape[1] + np.bincount(ours[nearer], minlength=len(queries))
+    keys = _keys(_dots(queries, block, owners, rows), torch.from_numpy(rows + begin)).numpy()
+    nearer = keys < best[owners, -1]
+    known = ((np.arange(len(queries))[:, None] << OWNER) | best).ravel()
+    ordered = np.sort(np.concatenate([known, (owners[nearer] << OWNER) | keys[nearer]]))
+    counts = best.shape[1] + np.bincount(owners[nearer], minlength=len(queries))
     places = (np.cumsum(counts) - counts)[:, None] + np.arange(best.shape[1])
     return np.asarray(ordered[places] & NOTHING)
 
 
-def _dots(queries: Tensor, block: Tensor, starts: Tensor, rows: Tensor) -> Tensor:
-    """Products of query i with the block's ``rows[starts[i] : starts[i + 1]]``, one after the other."""
-    size = (len(queries), len(block))
+def _dots(queries: Tensor, block: Tensor, owners: NDArray[np.int64], rows: NDArray[np.int64]) -> Tensor:
+    """The product of each pair; pairs are by query."""
+    starts = np.searchsorted(owners, np.arange(len(queries) + 1))
+    places, size = (torch.from_numpy(starts), torch.from_numpy(rows)), (len(queries), len(block))
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta")
-        pattern = torch.sparse_csr_tensor(starts, rows, torch.zeros(len(rows)), size, check_invariants=False)
+        pattern = torch.sparse_csr_tensor(*places, torch.zeros(len(rows)), size, check_invariants=False)
     # A tenth of the time that gathering rows, query by query, took.
     found: Tensor = torch.sparse.sampled_addmm(pattern, queries, block.T, beta=0.0).values()
     return found

@@ -28,7 +28,8 @@ COMMANDS = [
 
 
 @pytest.mark.parametrize(
-    "command", [*COMMANDS, "run --help", "plan --help", "leaderboard --help", "data --help", "data check --help"]
+    "command",
+    [*COMMANDS, "run --help", "plan --help", "leaderboard --help", "plot --help", "data --help", "data check --help"],
 )
 def test_nothing_heavy_is_imported(command: str) -> None:
     code = (

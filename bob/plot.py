@@ -1,0 +1,115 @@
+"""Every plot that the store has records for, as files."""
+
+import hashlib
+import os
+import re
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from backbones.images import decode
+from backbones.plugins import Plugins
+from results.board import comparable
+from results.plots.base import Draw, Evidence, ImagesOf, Picture
+from results.record import DamageError, Record
+from results.store import Store
+from tasks.catalogue import open_dataset, protocol_versions
+from tasks.datasets.base import Dataset, OpenOptions, Split
+from tasks.datasets.partition import evaluation_part
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PLOTS = Plugins("plot", "results.plots", "PLOTS", "bob.plots")
+DPI = 150
+SIDE = 256
+"""The longer side of an image on a contact sheet, in pixels."""
+
+
+def draw_all(store: Store, output: Path, options: OpenOptions) -> Iterator[str]:
+    """Draw them into ``output``, each file whole or absent; lines of what was written, and what there was nothing of.
+
+    Raises ``OSError`` naming the file where one cannot be written.
+    """
+    records = store.records()
+    versions = protocol_versions({record.cell.task for record in records})
+    evidence = Evidence(comparable(records, versions), partial(_outputs, store), partial(_images, options))
+    for name in PLOTS.found:
+        draw: Draw = PLOTS.load(name)
+        nothing = True
+        for drawn in draw(evidence):
+            nothing = False
+            if isinstance(drawn, Picture):
+                yield f"wrote {write(drawn, name, output)}"
+            else:
+                yield f"{name}: not drawn: {drawn}"
+        if nothing:
+            yield f"{name}: nothing in the store to draw"
+
+
+def write(picture: Picture, plot: str, output: Path) -> Path:
+    """One picture as a PNG file; an older one of the same name is replaced at once."""
+    output.mkdir(parents=True, exist_ok=True)
+    path = output / f"{file_stem(plot, *picture.shows)}.png"
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        picture.figure.savefig(unfinished, dpi=DPI, format="png")
+        os.replace(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+    return path
+
+
+def file_stem(*words: str) -> str:
+    """Names from anywhere as one that any file system takes; those that had to be changed are told apart by a hash.
+
+    >>> file_stem("roc", "digits"), file_stem("roc", "../etc/passwd")
+    ('roc--digits', 'roc--etc-passwd--a3016cc2')
+    """
+    plain = [re.sub(r"[^A-Za-z0-9._=,-]+", "-", word).strip("-.")[:50] for word in words]
+    stem = "--".join(filter(None, plain))
+    if tuple(plain) == words:
+        return stem
+    return f"{stem}--{hashlib.sha256(repr(words).encode()).hexdigest()[:8]}"
+
+
+def _outputs(store: Store, record: Record) -> "pd.DataFrame | None":
+    try:
+        table: pd.DataFrame = store.outputs(record.key).to_pandas()
+    except (FileNotFoundError, DamageError):
+        return None
+    return table
+
+
+def _images(options: OpenOptions, record: Record) -> ImagesOf:
+    """The images of the one dataset a record is of. Raises ``ValueError`` where it is not what was computed on."""
+    names = record.cell.datasets.get("dataset", [])
+    if len(names) != 1:
+        raise ValueError(f"its images are of {len(names)} datasets, not of one")
+    dataset = open_dataset(names[0], options)
+    if record.identity.manifests.get(dataset.name) != dataset.manifest_sha256:
+        raise ValueError(f"dataset {names[0]!r} has other contents now than when the record was made; run it again")
+    places = {role: _places(_split(dataset, role)) for role in ("query", "gallery")}
+
+    def pixels(role: str, item: str) -> NDArray[np.uint8]:
+        images = _split(dataset, role).images
+        image = Image.fromarray(decode(images.read(places[role][item])).permute(1, 2, 0).numpy())
+        image.thumbnail((SIDE, SIDE))
+        return np.asarray(image)
+
+    return pixels
+
+
+def _split(dataset: Dataset, role: str) -> Split:
+    """Of a dataset without queries and gallery both are what it is asked on, leaving one out."""
+    whole = not {"query", "gallery"} <= set(dataset.splits)
+    return dataset.splits[evaluation_part(dataset).split if whole else role]
+
+
+def _places(split: Split) -> dict[str, int]:
+    return {name: row for row, name in enumerate(split.images.names)}

@@ -1,0 +1,1 @@
+"""Pictures drawn from records: one file a plot, each with ``PLOTS = {"name": draw}`` and a ``draw(evidence)``."""
