@@ -124,25 +124,17 @@ def plasma(side: int, decay: float, generator: np.random.Generator) -> Field:
     drawn = generator.random(side * side, dtype=np.float32)
     drawn -= np.float32(0.5)
     drawn *= 2
-    step, height, used = side, 1.0, 0
-
-    def displacement(shape: tuple[int, int]) -> NDArray[np.float32]:
-        nonlocal used
-        used += shape[0] * shape[1]
-        return drawn[used - shape[0] * shape[1] : used].reshape(shape) * np.float32(height)
-
-    while step > 1:
-        half = step // 2
+    for halving in range(side.bit_length() - 1):
+        count = 1 << halving
+        step, half = side // count, side // count // 2
+        steps = drawn[count**2 - 1 : 4 * count**2 - 1].reshape(3, count, count) * np.float32(decay ** (-2 * halving))
         corners = field[::step, ::step]
-        below = corners + np.roll(corners, -1, 0)
-        middles = (below + np.roll(below, -1, 1)) * np.float32(0.25) + displacement(corners.shape)
-        field[half::step, half::step] = middles
+        beside, beneath = corners + np.roll(corners, -1, 1), corners + np.roll(corners, -1, 0)
+        middles = (beside + np.roll(beside, -1, 0)) * np.float32(0.25) + steps[0]
         above, left = middles + np.roll(middles, 1, 0), middles + np.roll(middles, 1, 1)
-        beside = corners + np.roll(corners, -1, 1)
-        field[::step, half::step] = (above + beside) * np.float32(0.25) + displacement(corners.shape)
-        beneath = corners + np.roll(corners, -1, 0)
-        field[half::step, ::step] = (left + beneath) * np.float32(0.25) + displacement(corners.shape)
-        step, height = half, height / decay**2
+        field[half::step, half::step] = middles
+        field[::step, half::step] = (above + beside) * np.float32(0.25) + steps[1]
+        field[half::step, ::step] = (left + beneath) * np.float32(0.25) + steps[2]
     field -= field.min()
     field /= field.max()
     return field
