@@ -5,6 +5,13 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+CORRUPTED_BY = (
+    *("gaussian_noise", "shot_noise", "impulse_noise", "defocus_blur", "glass_blur", "motion_blur", "zoom_blur"),
+    *("snow", "frost", "fog", "brightness", "contrast", "elastic_transform", "pixelate", "jpeg_compression"),
+    *("speckle_noise", "gaussian_blur", "spatter", "saturate"),
+)
+"""The corruptions of ImageNet-C, in the order of its paper; the last four are its extra ones."""
+
 
 @dataclass(frozen=True)
 class NamedSet:
@@ -37,6 +44,10 @@ def named_sets() -> dict[str, NamedSet]:
 def _entry(name: str, fields: Mapping[str, object], path: Path) -> NamedSet:
     given = {key: tuple(value) if isinstance(value, list) else value for key, value in fields.items()}
     values = {"classes": None, "images": {}, **given}
+    if corrupted := values.pop("corrupted", None):
+        values["images"] = {
+            f"{corruption}/{level}": corrupted for corruption in CORRUPTED_BY for level in (1, 2, 3, 4, 5)
+        }
     try:
         return NamedSet(name, **values)  # type: ignore[arg-type]
     except TypeError as error:

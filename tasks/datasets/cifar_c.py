@@ -18,12 +18,12 @@ from backbones.plugins import unknown
 from tasks.datasets.assembly import Found, assemble
 from tasks.datasets.base import Dataset, OpenOptions
 from tasks.datasets.corruption_splits import SETTINGS, Choice, choice_of
+from tasks.datasets.corruptions.catalogue import LEVELS
 from tasks.datasets.folder_source import stamp_of
 from tasks.datasets.lossless_png import encode_png
 from tasks.datasets.manifest import Item
 from tasks.datasets.references import parse
 from tasks.datasets.sources import some
-from tasks.ood.corruptions.catalogue import LEVELS
 
 CIFAR_10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 CIFAR_100 = (

@@ -23,11 +23,11 @@ from backbones.plugins import unknown
 from tasks.catalogue import open_dataset
 from tasks.datasets.base import Dataset, OpenOptions, Split
 from tasks.datasets.corruption_splits import SETTINGS, choice_of
+from tasks.datasets.corruptions.catalogue import VERSION, corrupt
+from tasks.datasets.corruptions.pixels import Pixels
 from tasks.datasets.lossless_png import encode_png
 from tasks.datasets.manifest import Item, manifest_sha256
 from tasks.datasets.partition import Part, evaluation_part, unlearnt_part
-from tasks.ood.corruptions.catalogue import VERSION, corrupt
-from tasks.ood.corruptions.pixels import Pixels
 
 KNOWN = (*SETTINGS, "per_class", "size", "seed", "of")
 _RESIZE = 256 / 224

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from backbones.plugins import unknown
-from tasks.ood.corruptions.catalogue import CORRUPTIONS, LEVELS
+from tasks.datasets.corruptions.catalogue import CORRUPTIONS, LEVELS
 
 SETTINGS = ("corruptions", "levels")
 

@@ -4,13 +4,12 @@ For instance ``image_lists:DomainNet?train=clipart_train.txt&test=clipart_test.t
 ``image_lists:visda-2017?all=train/image_list.txt``. Splits are train, val, test or all.
 """
 
-from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from tasks.datasets.assembly import Found, assemble
 from tasks.datasets.base import Dataset, OpenOptions
 from tasks.datasets.folder_source import FolderFiles
-from tasks.datasets.listed import find_list, inside, read_lines
+from tasks.datasets.listed import find_list, inside, numbered
 from tasks.datasets.manifest import Item
 from tasks.datasets.references import parse
 from tasks.datasets.sources import printable
@@ -31,8 +30,10 @@ def read(reference: str, options: OpenOptions) -> Dataset:
     for split, name in parts.settings.items():
         path = find_list([inside(name, root)], [root], "where the set is from: lists come with it")
         folder = PurePosixPath(name).parent
-        for file, number in _lines(path):
-            class_name = PurePosixPath(file).parent.name
+        for line in numbered(path):
+            file, number, class_name = line.file, line.number, line.folder
+            if not class_name:
+                raise ValueError(f"{path} says {number} of {printable(file)!r}, which is in no folder to be called by")
             if numbers.setdefault(class_name, number) != number:
                 raise ValueError(
                     f"{path} says {number} of {file!r}, others of {class_name!r} are {numbers[class_name]}"
@@ -41,20 +42,6 @@ def read(reference: str, options: OpenOptions) -> Dataset:
     _one_class_a_number(numbers, root)
     classes = tuple(sorted(numbers, key=numbers.__getitem__))
     return assemble(Found(f"image_lists:{reference}", FolderFiles(root), items, classes, parts.path), options)
-
-
-def _lines(path: Path) -> Iterator[tuple[str, int]]:
-    """Path and number; a path may hold blanks. A path that is listed twice is a mistake."""
-    seen = set[str]()
-    for position, line in enumerate(read_lines(path), start=1):
-        file, _, number = line.rpartition(" ")
-        file = file.strip()
-        if not number.isdecimal() or "/" not in file:
-            raise ValueError(f"{path} line {position}: {printable(line)!r:.80} is no CLASS/NAME and a number")
-        if file in seen:
-            raise ValueError(f"{path} line {position}: {printable(file)!r} is listed twice")
-        seen.add(file)
-        yield inside(file, path), int(number)
 
 
 def _one_class_a_number(numbers: dict[str, int], root: Path) -> None:

@@ -1,8 +1,9 @@
 """Lists that come with a set: found beside its images or said to be missing, and never pointing outside the set."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 from tasks.datasets.manifest import Item
 from tasks.datasets.sources import printable, some
@@ -28,6 +29,39 @@ def read_lines(path: Path) -> list[str]:
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not UTF-8 text: {error}") from error
     return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+class Numbered(NamedTuple):
+    """An image of a list whose lines are ``PATH NUMBER``, and its class's number."""
+
+    file: str
+    number: int
+
+    @property
+    def folder(self) -> str:
+        """The name of the folder the image is in; empty at the top."""
+        return PurePosixPath(self.file).parent.name
+
+
+def numbered(path: Path, least: int = 0) -> Iterator[Numbered]:
+    """The lines of such a list; a path may hold blanks.
+
+    Raises ``ValueError`` naming list and image for what is no path and number, a number below ``least``, a path out of
+    the set, and one that is listed twice.
+    """
+    seen = dict[str, int]()
+    for position, line in enumerate(read_lines(path), start=1):
+        file, _, text = line.rpartition(" ")
+        file, number = file.strip(), int(text) if text.removeprefix("-").isdecimal() else least - 1
+        if not file or number < least:
+            raise ValueError(
+                f"{path} image {position}: {printable(line)!r:.80} is no path and class number of {least} or more, "
+                "like 'cat/1.jpg 3'"
+            )
+        if file in seen:
+            raise ValueError(f"{path} image {position}: {printable(file)!r} is also image {seen[file]}")
+        seen[file] = position
+        yield Numbered(inside(file, path), number)
 
 
 def once(items: Sequence[Item], path: Path) -> Sequence[Item]:

@@ -4,15 +4,13 @@ For instance ``imglist:benchmark_imglist/cifar10/*_cifar10.txt#images_classic``,
 and test, or ``imglist:benchmark_imglist/cifar10/test_tin.txt#images_classic``, one list alone.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 from backbones.places import Places
 from tasks.datasets.assembly import Found, assemble
 from tasks.datasets.base import Dataset, OpenOptions
-from tasks.datasets.csv_table import below
-from tasks.datasets.listed import read_lines
+from tasks.datasets.listed import Numbered, numbered
 from tasks.datasets.manifest import Item
 from tasks.datasets.references import open_source, parse
 from tasks.datasets.sources import printable
@@ -20,18 +18,6 @@ from tasks.datasets.sources import printable
 SPLITS = ("train", "val", "test")
 UNKNOWN = -1
 """The number of an image that is of none of the classes."""
-
-
-class Line(NamedTuple):
-    """An image of a list, and its class's number."""
-
-    file: str
-    number: int
-
-    @property
-    def folder(self) -> str:
-        """The name of the folder the image is in; empty at the top."""
-        return self.file.rpartition("/")[0].rpartition("/")[2]
 
 
 def read(reference: str, options: OpenOptions) -> Dataset:
@@ -45,7 +31,7 @@ def read(reference: str, options: OpenOptions) -> Dataset:
     parts = parse(reference, "imglist", ())
     paths = _paths(parts.path, options.places)
     try:
-        lists = {split: list(_lines(path)) for split, path in paths.items()}
+        lists = {split: list(numbered(path, UNKNOWN)) for split, path in paths.items()}
         items, classes = _classified(lists)
     except ValueError as error:
         raise ValueError(f"dataset 'imglist:{reference}': {error}") from error
@@ -69,26 +55,7 @@ def _paths(path: str, places: Places) -> dict[str, Path]:
     return paths
 
 
-def _lines(path: Path) -> Iterator[Line]:
-    seen = dict[str, int]()
-    for row, text in enumerate(read_lines(path), start=1):
-        file, _, number = text.rpartition(" ")
-        place = f"{path.name} image {row}"
-        if not (number.isdecimal() or number == "-1") or not file:
-            raise ValueError(
-                f"{place}: {printable(text)!r} is no path and class number, like 'cat/1.jpg 3' or '... -1'"
-            )
-        try:
-            below("", file)
-        except ValueError as error:
-            raise ValueError(f"{place}: {error}") from error
-        if file in seen:
-            raise ValueError(f"{place}: {printable(file)!r} is also image {seen[file]}")
-        seen[file] = row
-        yield Line(file, int(number))
-
-
-def _classified(lists: Mapping[str, Sequence[Line]]) -> tuple[list[Item], tuple[str, ...]]:
+def _classified(lists: Mapping[str, Sequence[Numbered]]) -> tuple[list[Item], tuple[str, ...]]:
     """Every image with its class, and the classes: first those that have numbers, in their order."""
     names = _names(next(iter(lists.values())))
     for number in sorted({line.number for lines in lists.values() for line in lines} - {UNKNOWN}):
@@ -106,7 +73,7 @@ def _classified(lists: Mapping[str, Sequence[Line]]) -> tuple[list[Item], tuple[
     return items, (*ordered, *others)
 
 
-def _names(lines: Sequence[Line]) -> dict[int, str]:
+def _names(lines: Sequence[Numbered]) -> dict[int, str]:
     """The folders of the classes' images, where each class has one of its own; else nothing."""
     pairs = {(line.number, line.folder) for line in lines if line.number != UNKNOWN}
     numbers, folders = {number for number, _ in pairs}, {folder for _, folder in pairs}

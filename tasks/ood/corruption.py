@@ -19,13 +19,13 @@ from tasks.classification.parts import is_seeded, learning_refusal, partition_no
 from tasks.classification.report import report
 from tasks.datasets.base import Dataset
 from tasks.datasets.corruption_splits import corruption_and_level
+from tasks.datasets.corruptions.catalogue import CORRUPTIONS, LEVELS, STANDARD
 from tasks.datasets.imagenet import wordnet_ids
 from tasks.datasets.partition import Part, Partition, partition, unlearnt_part
 from tasks.datasets.sources import some
 from tasks.datasets.targets import target_refusal
 from tasks.features import features_of
 from tasks.ood.corruption_errors import CLEAN, ErrorTable, published_errors, relative_corruption_error
-from tasks.ood.corruptions.catalogue import CORRUPTIONS, LEVELS, STANDARD
 from tasks.readouts import ChosenReading
 
 

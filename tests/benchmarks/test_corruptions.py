@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from tasks.ood.corruptions.catalogue import CORRUPTIONS, LEVELS
+from tasks.datasets.corruptions.catalogue import CORRUPTIONS, LEVELS
 from tests.imagecorruptions_oracle import corrupt as oracle
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]

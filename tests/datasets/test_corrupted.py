@@ -9,7 +9,7 @@ import torch
 from backbones.images import decode, decode_row
 from tasks.catalogue import open_dataset
 from tasks.datasets import corrupted
-from tasks.ood.corruptions import catalogue
+from tasks.datasets.corruptions import catalogue
 
 TREE = [f"{split}/{label}/{row}.png" for split in ("train", "test") for label in ("cat", "dog") for row in range(4)]
 

@@ -49,11 +49,11 @@ def test_without_its_lists_a_domain_is_its_class_folders_and_held_against_the_wh
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        (["clipart/ant/a.jpg"], r"clipart_test\.txt line 1: 'clipart/ant/a\.jpg' is no CLASS/NAME and a number"),
-        (["clipart/ant/clipart_001_2.jpg 0", "a.jpg 0"], "line 2: 'a.jpg 0' is no CLASS/NAME"),
+        (["clipart/ant/a.jpg"], r"clipart_test\.txt image 1: 'clipart/ant/a\.jpg' is no path and class number"),
+        (["clipart/ant/clipart_001_2.jpg 0", "a.jpg 0"], "says 0 of 'a.jpg', which is in no folder"),
         (["clipart/ant/clipart_001_2.jpg 5"], "says 5 of .*others of 'ant' are 0"),
         (["clipart/bee hive/clipart_002_1.jpg 0"], "give 0 to 'ant' and to 'bee hive'"),
-        (["clipart/ant/a.jpg 0", "clipart/ant/a.jpg 0"], "line 2: .* is listed twice"),
+        (["clipart/ant/a.jpg 0", "clipart/ant/a.jpg 0"], "image 2: .* is also image 1"),
         (["../ant/a.jpg 0"], "outside the set's folder"),
         (["clipart/ant/gone.jpg 0"], r"1 of 3 images cannot be read(.|\n)*gone\.jpg"),
     ],

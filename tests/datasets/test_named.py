@@ -8,8 +8,9 @@ import pytest
 from tasks import catalogue as tasks_catalogue
 from tasks.catalogue import DATASETS, known_dataset, open_dataset
 from tasks.datasets import named
-from tasks.datasets.catalogue import NamedSet, named_sets
+from tasks.datasets.catalogue import CORRUPTED_BY, NamedSet, named_sets
 from tasks.datasets.corruption_splits import corruption_and_level
+from tasks.datasets.corruptions.catalogue import CORRUPTIONS, LEVELS
 from tasks.datasets.partition import partition
 
 ASKED = [
@@ -149,3 +150,8 @@ def test_a_full_disk_is_not_taken_for_a_missing_set(tmp_path, options, make_tree
     with pytest.raises(OSError, match="No space left") as caught:
         open_dataset("vehicles", options)
     assert "not here" not in str(caught.value)
+
+
+def test_sets_of_corruptions_have_a_split_for_each_of_those_made_here() -> None:
+    assert tuple(CORRUPTIONS) == CORRUPTED_BY
+    assert named_sets()["imagenet-c"].images == {f"{name}/{level}": 50_000 for name in CORRUPTIONS for level in LEVELS}

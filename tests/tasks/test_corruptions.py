@@ -9,9 +9,9 @@ import scipy.ndimage
 from PIL import Image
 from scipy.stats import chisquare, poisson
 
-from tasks.ood.corruptions import blur, digital, distance, smoothing, weather
-from tasks.ood.corruptions.catalogue import CORRUPTIONS, EXTRA, LEVELS, STANDARD, corrupt
-from tasks.ood.corruptions.pixels import to_pixels
+from tasks.datasets.corruptions import blur, digital, distance, smoothing, weather
+from tasks.datasets.corruptions.catalogue import CORRUPTIONS, EXTRA, LEVELS, STANDARD, corrupt
+from tasks.datasets.corruptions.pixels import to_pixels
 from tests.imagecorruptions_oracle import corrupt as oracle
 
 SIDE = 224

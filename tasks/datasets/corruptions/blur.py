@@ -8,8 +8,8 @@ import torch
 from jaxtyping import Float32, Int32
 from numpy.typing import NDArray
 
-from tasks.ood.corruptions.pixels import Pixels, Values, scale_of, to_pixels
-from tasks.ood.corruptions.smoothing import Spectrum, filtered, gaussian, spectrum_of, trail
+from tasks.datasets.corruptions.pixels import Pixels, Values, scale_of, to_pixels
+from tasks.datasets.corruptions.smoothing import Spectrum, filtered, gaussian, spectrum_of, trail
 
 GAUSSIAN = (1.0, 2.0, 3.0, 4.0, 6.0)  # standard deviation
 DEFOCUS = (

@@ -7,7 +7,7 @@ from jaxtyping import UInt8
 from numpy.typing import NDArray
 from scipy.stats import poisson
 
-from tasks.ood.corruptions.pixels import Pixels, to_pixels
+from tasks.datasets.corruptions.pixels import Pixels, to_pixels
 
 GAUSSIAN = (0.08, 0.12, 0.18, 0.26, 0.38)  # standard deviation, of a range of 1
 SHOT = (60, 25, 12, 5, 3)  # photons that make white

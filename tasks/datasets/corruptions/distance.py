@@ -4,7 +4,7 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 from numpy.typing import NDArray
 
-from tasks.ood.corruptions.pixels import Field
+from tasks.datasets.corruptions.pixels import Field
 
 
 def capped_distance(points: Bool[np.ndarray, "height width"], cap: int) -> Field:

@@ -11,7 +11,7 @@ from jaxtyping import Float32
 from numpy.typing import NDArray
 from scipy.linalg.blas import saxpy
 
-from tasks.ood.corruptions.pixels import Values
+from tasks.datasets.corruptions.pixels import Values
 
 Border = Literal["edge", "symmetric"]
 _BLOCK = 32

@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from backbones.plugins import unknown
-from tasks.ood.corruptions import blur, digital, noise, weather
-from tasks.ood.corruptions.pixels import Pixels
+from tasks.datasets.corruptions import blur, digital, noise, weather
+from tasks.datasets.corruptions.pixels import Pixels
 
 VERSION = 1
 """Of all the functions together; counted up whenever any of them gives other pixels."""

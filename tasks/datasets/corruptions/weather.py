@@ -7,10 +7,10 @@ import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 
-from tasks.ood.corruptions.blur import enlarged, moved
-from tasks.ood.corruptions.distance import capped_distance, equalised, mean_of_nine, relief
-from tasks.ood.corruptions.pixels import GREY, Field, Pixels, scale_of, three, to_pixels
-from tasks.ood.corruptions.smoothing import gaussian, gaussian_weights
+from tasks.datasets.corruptions.blur import enlarged, moved
+from tasks.datasets.corruptions.distance import capped_distance, equalised, mean_of_nine, relief
+from tasks.datasets.corruptions.pixels import GREY, Field, Pixels, scale_of, three, to_pixels
+from tasks.datasets.corruptions.smoothing import gaussian, gaussian_weights
 
 # Mean and deviation of the grains' brightness, their size, from where on they show, half the length of their trail and
 # its fading, share of the image that is not whitened.

@@ -9,8 +9,8 @@ from jaxtyping import Float32, UInt8
 from PIL import Image
 
 from backbones.images import decode
-from tasks.ood.corruptions.pixels import Field, Pixels, scale_of, three, to_pixels
-from tasks.ood.corruptions.smoothing import gaussian, gaussian_weights
+from tasks.datasets.corruptions.pixels import Field, Pixels, scale_of, three, to_pixels
+from tasks.datasets.corruptions.smoothing import gaussian, gaussian_weights
 
 BRIGHTNESS = (0.1, 0.2, 0.3, 0.4, 0.5)  # added to the value of HSV
 CONTRAST = (0.4, 0.3, 0.2, 0.1, 0.05)  # share kept of the distance from the mean
