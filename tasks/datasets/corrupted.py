@@ -1,9 +1,9 @@
-"""corrupted:INNER[?corruptions=fog,snow&levels=1,3&per_class=50&size=224&seed=0&of=test|all] - INNER, corrupted.
+"""corrupted:INNER[?corruptions=fog,snow&levels=1,3&...] - any dataset, corrupted while it is read.
 
 The test images of any dataset, given to the nineteen corruptions of ImageNet-C at five levels: a split each, called
 ``fog/3``, made while it is read and never stored. For instance ``corrupted:digits``, or
-``corrupted:images:cifar10_subset.zip?levels=1,3,5&corruptions=fog,jpeg_compression&per_class=50``. Settings that are
-none of these are INNER's own. ``size=224`` first makes images that size, as ImageNet-C did: with it
+``corrupted:images:cifar10_subset.zip?levels=1,3,5&corruptions=fog,jpeg_compression&per_class=50&seed=0``. Settings that
+are none of ours are INNER's own. ``size=224`` first makes images that size, as ImageNet-C did: with it
 ``corrupted:imagenet-1k?size=224`` follows its recipe. ``of=all`` takes every image of a set that is only tested on.
 """
 

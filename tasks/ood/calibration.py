@@ -66,7 +66,7 @@ class Calibration(ChosenReading, ProbeSettings, Task):
 
     name: ClassVar[str] = "ood.calibration"
     protocol_version: ClassVar[int] = 1
-    headline: ClassVar[str] = "ece"
+    headline: ClassVar[str] = "nll"
     roles: ClassVar[Mapping[str, Literal["one", "many", "any"]]] = {"train": "one", "test": "any"}
 
     classifier: Literal["probe", "own"] = "probe"
