@@ -52,7 +52,8 @@ def _figure(setting: str, backbones: Seeds, curves: dict[str, dict[str, NDArray[
             axes[0].fill_between(LEVELS[present], low, high, color=styles[name]["color"], alpha=0.12, linewidth=0)
         for function, panel in zip(alone, axes[1:], strict=True):
             if function in found:
-                panel.plot(LEVELS, found[function], markersize=2.5, linewidth=1.1, **styles[name])
+                there = ~np.isnan(found[function])  # of levels that were not asked the line goes on to the next
+                panel.plot(LEVELS[there], found[function][there], markersize=2.5, linewidth=1.1, **styles[name])
     shaded = ", middle half shaded" * (len(curves) <= SHADED)
     titles = [f"mean of {len(functions)}{shaded}" if alone else label(functions[0]), *map(label, alone)]
     for panel, title in zip(axes, titles, strict=True):

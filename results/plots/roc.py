@@ -1,6 +1,6 @@
 """ROC curves of telling the unknown from the known: a figure a backbone, a panel a set, a line a score."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -30,8 +30,12 @@ def draw(evidence: Evidence) -> Iterator[Picture]:
 
 
 def curves_of(records: Sequence[Record], evidence: Evidence) -> dict[str, dict[str, Curve]]:
-    """By set, then by score. Of several seeds it is the mean height at each share of the unknown (Fawcett 2006)."""
-    seeds = [_by_set(table) for record in records if (table := evidence.outputs(record)) is not None]
+    """By set of the unknown, then by score. Of several seeds the mean height at each share of them (Fawcett 2006)."""
+    seeds = [
+        _by_set(table, {HOME, *record.cell.datasets.get("shifted", ())})
+        for record in records
+        if (table := evidence.outputs(record)) is not None
+    ]
     return {
         name: {score: _mean([seed[name][score] for seed in seeds if score in seed.get(name, {})]) for score in scores}
         for name, scores in (seeds[0].items() if seeds else ())
@@ -54,12 +58,13 @@ def area(curve: Curve) -> float:
     return float(np.trapezoid(curve[1], curve[0]))
 
 
-def _by_set(table: "pd.DataFrame") -> dict[str, dict[str, Curve]]:
+def _by_set(table: "pd.DataFrame", known: Collection[str]) -> dict[str, dict[str, Curve]]:
+    """``known`` are the splits of images whose classes were learnt."""
     scores = [name for name in table.columns if name.startswith(PREFIX)]
     home = table[table["split"] == HOME]
     found: dict[str, dict[str, Curve]] = {}
     for name, rows in table.groupby("split", sort=False):
-        if name == HOME:
+        if name in known:
             continue
         both = {score: (home[score].dropna().to_numpy(), rows[score].dropna().to_numpy()) for score in scores}
         curves = {score[len(PREFIX) :]: roc(*pair) for score, pair in both.items() if all(map(len, pair))}

@@ -26,6 +26,7 @@ class Made:
 
     make: Callable[..., Record]
     task: str
+    datasets: dict[str, list[str]] = field(default_factory=lambda: {"dataset": ["d"]})
     records: list[Record] = field(default_factory=list)
     tables: dict[str, pd.DataFrame] = field(default_factory=dict)
 
@@ -36,7 +37,7 @@ class Made:
             update={
                 "scores": [ScoreRow(metric=metric, split=split, value=value, n=200)
                            for (metric, split), value in scores.items()],
-                "cell": Cell(backbone=backbone, task=self.task, datasets={"dataset": ["d"]}, seed=more.get("seed", 0)),
+                "cell": Cell(backbone=backbone, task=self.task, datasets=self.datasets, seed=more.get("seed", 0)),
             }
         )  # fmt: skip
         self.records.append(record)
@@ -110,6 +111,15 @@ def test_levels_that_were_not_asked_are_gaps(made: Callable[[str], Made]) -> Non
     assert lines(picture.figure.axes[0])[0] == ([0, 1, 3], pytest.approx([0.9, 0.8, 0.6]))
 
 
+def test_a_line_of_one_corruption_goes_on_over_levels_that_were_not_asked(made: Callable[[str], Made]) -> None:
+    store = made("ood.corruption")
+    levels = {("top1", f"{name}/{level}"): 0.8 - level / 10 for name in ("fog", "snow") for level in (1, 3, 5)}
+    store.add("a", {("top1", "clean"): 0.9, **levels})
+    (picture,) = store.draw(corruption)
+    for axes in picture.figure.axes[:3]:
+        assert lines(axes)[0] == ([0, 1, 3, 5], pytest.approx([0.9, 0.7, 0.5, 0.3]))
+
+
 def detected(seed: int) -> pd.DataFrame:
     generator = np.random.default_rng(seed)
     frames = [
@@ -140,6 +150,14 @@ def test_the_area_under_a_drawn_roc_curve_is_auroc(made: Callable[[str], Made]) 
         assert drawn == pytest.approx(sorted(each[-1] for each in areas.values()))
     said = dict(text.split("  ") for text in legend_of(picture.figure))
     assert said == {method: f"{np.mean(each):.3f}" for method, each in areas.items()}
+
+
+def test_shifted_images_of_classes_learnt_are_no_unknown_ones(made: Callable[[str], Made]) -> None:
+    store = made("ood.detect")
+    store.datasets = {"train": ["d"], "shifted": ["near"], "far": ["far"]}
+    store.add("a", {}, detected(0))
+    (picture,) = store.draw(roc)
+    assert [axes.get_title() for axes in picture.figure.axes] == ["far"]
 
 
 def test_a_mean_roc_curve_of_seeds_has_the_mean_area(made: Callable[[str], Made]) -> None:
