@@ -21,7 +21,8 @@ def quarantined(records: Sequence[Record], items_of: ItemsOf = lambda record: No
 
     - its own features are suspicious (collapsed, repeated, badly scaled input), as the record notes;
     - its features are bit for bit those of other weights, or of other images;
-    - it does not beat ``pixels``, or its own random twin, in the same setting by more than noise (5 %, one-sided).
+    - it does not beat ``pixels``, or its own random twin, in the same setting by more than noise (5 %, one-sided),
+      unless its note ``no_floor`` says why they are none in this question.
 
     Where ``items_of`` gives both the same test items, the two are compared item by item (a paired t-test on each
     item's mean over seeds). It assumes that test items are independent draws, one from the other, and so many that
@@ -60,7 +61,8 @@ def _identical(records: Sequence[Record]) -> Iterator[tuple[str, str]]:
 def _below_floors(records: Sequence[Record], items_of: ItemsOf) -> Iterator[tuple[str, str]]:
     settings: dict[str, dict[str, list[Record]]] = defaultdict(lambda: defaultdict(list))
     for record in records:
-        settings[record.cell.setting()][record.cell.backbone].append(record)
+        if "no_floor" not in record.notes:
+            settings[record.cell.setting()][record.cell.backbone].append(record)
     for by_backbone in settings.values():
         yield from _below_floors_of_setting(by_backbone, items_of)
 

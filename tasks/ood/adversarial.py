@@ -161,6 +161,7 @@ class Adversarial(Reading, ProbeSettings, Task):
         yield from notes
         rows = stratified(part.labels, self.images, TEST_SEED)
         chosen = Part(part.split, part.images, part.rows[rows], part.labels[rows])
+        yield Note("no_floor", "what knows little may be hard to move: robust accuracy has no floor in pixels or twins")
         yield Note("images_attacked", f"{len(chosen)} of {len(part)}, stratified, the same for every seed")
         size = tools.execution.device_batch or BATCH_SIZES.get(device.type, 64)
         pictures = Pictures(pixels_of(backbone, chosen), chosen.labels, seed, device, size)

@@ -34,6 +34,13 @@ def test_a_candidate_must_beat_pixels_by_more_than_noise(make: Any, value: float
         assert "does not beat pixels by more than noise" in found[candidate.key]
 
 
+def test_a_question_that_says_it_has_no_floor_has_none(make: Any) -> None:
+    records = [make("a", 0.3), floor(make, "pixels", 0.5)]
+    assert list(quarantined(records)) == [records[0].key]
+    noted = [each.model_copy(update={"notes": each.notes | {"no_floor": "because"}}) for each in records]
+    assert not quarantined(noted)
+
+
 def test_only_its_own_twin_is_a_floor(make: Any) -> None:
     low, high = make("timm:a", 0.4), make("timm:b", 0.9)
     twins = [floor(make, "random:timm:b", 0.5), floor(make, "random:timm:b@1", 0.85)]
