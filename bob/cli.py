@@ -221,12 +221,17 @@ def leaderboard_command(
 @from_options(PlotOptions)
 def plot_command(options: PlotOptions) -> None:
     """Draw every plot that the store has records for."""
-    from bob.plot import draw_all
+    from bob.plot import PlotsError, draw_all
     from results.store import Store
 
     with _mistakes_as_lines():
-        for line in draw_all(Store(options.store), options.output, _open_options(options)):
-            typer.echo(line)
+        try:
+            for line in draw_all(Store(options.store), options.output, _open_options(options)):
+                typer.echo(line)
+        except PlotsError as error:
+            for line in error.lines:
+                typer.echo(f"FAILED  {line}", err=True)
+            raise typer.Exit(EXIT_FAILED) from None
 
 
 @contextmanager

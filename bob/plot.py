@@ -3,7 +3,7 @@
 import hashlib
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,25 +31,47 @@ SIDE = 256
 """The longer side of an image on a contact sheet, in pixels."""
 
 
+class PlotsError(ValueError):
+    """Plots that failed, a line each."""
+
+    def __init__(self, lines: Sequence[str]) -> None:
+        super().__init__("\n".join(lines))
+        self.lines = tuple(lines)
+
+
 def draw_all(store: Store, output: Path, options: OpenOptions) -> Iterator[str]:
     """Draw them into ``output``, each file whole or absent; lines of what was written, and what there was nothing of.
 
-    Raises ``OSError`` naming the file where one cannot be written.
+    A plot that fails is told and the others are drawn; :class:`PlotsError` then names it at the end. Raises ``OSError``
+    naming the file where one cannot be written.
     """
     records = store.records()
     versions = protocol_versions({record.cell.task for record in records})
     evidence = Evidence(comparable(records, versions), partial(_outputs, store), partial(_images, options))
+    failed: list[str] = []
     for name in PLOTS.found:
-        draw: Draw = PLOTS.load(name)
         nothing = True
-        for drawn in draw(evidence):
+        for drawn in _drawn(name, evidence):
             nothing = False
             if isinstance(drawn, Picture):
                 yield f"wrote {write(drawn, name, output)}"
+            elif isinstance(drawn, Exception):
+                failed.append(f"plot {name!r} failed ({type(drawn).__name__}: {drawn})")
             else:
                 yield f"{name}: not drawn: {drawn}"
         if nothing:
             yield f"{name}: nothing in the store to draw"
+    if failed:
+        raise PlotsError(failed)
+
+
+def _drawn(name: str, evidence: Evidence) -> Iterator[Picture | str | Exception]:
+    """What a plot draws and, where it fails at that, the error as the last thing."""
+    try:
+        draw: Draw = PLOTS.load(name)
+        yield from draw(evidence)
+    except Exception as error:  # a plot may be anybody's, and the others are to be drawn all the same
+        yield error
 
 
 def write(picture: Picture, plot: str, output: Path) -> Path:

@@ -3,14 +3,13 @@
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from fractions import Fraction
 
 from results.plots.base import Evidence, Picture, by_setting, label, legend, looks, panels, values
 from results.record import Record
 
 NORMS = {"linf": "largest change of a pixel (of 1)", "l2": "Euclidean length of the change"}
 
-_SPLIT = re.compile(r"([a-z0-9]+)-([0-9.]+(?:/[0-9]+)?)")
+_SPLIT = re.compile(r"([a-z0-9]+)-(([0-9.]+)(?:/([0-9.]+))?)")
 
 Curve = list[tuple[float, float, str]]
 """(budget, accuracy, the budget as written), smallest budget first."""
@@ -47,7 +46,7 @@ def by_norm(records: Sequence[Record]) -> dict[str, Curve]:
     found: dict[str, Curve] = defaultdict(list)
     for split, value in values(records, "robust_accuracy").items():
         if match := _SPLIT.fullmatch(split):
-            found[match[1]].append((float(Fraction(match[2])), value, match[2]))
+            found[match[1]].append((float(match[3]) / float(match[4] or 1), value, match[2]))
     start: Curve = [] if clean is None else [(0.0, clean, "0")]
     return {norm: sorted(start + curve) for norm, curve in found.items()}
 

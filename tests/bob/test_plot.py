@@ -3,14 +3,18 @@
 import re
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
+from bob import plot
 from bob.plot import file_stem, write
 from results.plots.base import Picture
+from results.store import Store
+from tasks.datasets.base import OpenOptions
 
 
 def test_a_run_is_drawn_and_the_rest_is_told(bob: Any, tiny_plan: Path, tmp_path: Path) -> None:
@@ -34,6 +38,21 @@ def test_an_empty_store_draws_nothing(bob: Any, tmp_path: Path) -> None:
     assert code == 0, said
     assert all(line.endswith("nothing in the store to draw") for line in said.splitlines())
     assert not (tmp_path / "outputs/plots").exists()
+
+
+def test_a_plot_that_fails_leaves_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(evidence: Any) -> Any:
+        yield Picture(("half",), Figure())
+        raise ZeroDivisionError("no images")
+
+    def sound(evidence: Any) -> Any:
+        yield Picture(("whole",), Figure())
+
+    plots = SimpleNamespace(found={"broken": None, "sound": None}, load={"broken": broken, "sound": sound}.get)
+    monkeypatch.setattr(plot, "PLOTS", plots)
+    with pytest.raises(plot.PlotsError, match=r"plot 'broken' failed \(ZeroDivisionError: no images\)"):
+        list(plot.draw_all(Store(tmp_path / "store"), tmp_path / "pictures", OpenOptions()))
+    assert sorted(path.name for path in (tmp_path / "pictures").iterdir()) == ["broken--half.png", "sound--whole.png"]
 
 
 def test_changed_data_is_no_contact_sheet(bob: Any, tiny_backbones: list[str], tmp_path: Path) -> None:

@@ -241,12 +241,12 @@ def test_a_shift_is_a_point_a_backbone_and_the_trend_leaves_baselines_out(made: 
 def test_robustness_is_by_budget_in_each_norm(made: Callable[[str], Made]) -> None:
     store = made("ood.adversarial")
     store.add("a", {("accuracy", "clean"): 0.9, ("robust_accuracy", "linf-8/255"): 0.1,
-                    ("robust_accuracy", "linf-1/255"): 0.6, ("robust_accuracy", "l2-0.5"): 0.4})  # fmt: skip
+                    ("robust_accuracy", "linf-0.25/255"): 0.6, ("robust_accuracy", "l2-0.5"): 0.4})  # fmt: skip
     (picture,) = store.draw(robustness)
     l2, linf = picture.figure.axes
     assert lines(l2)[0] == (pytest.approx([0, 0.5]), [0.9, 0.4])
-    assert lines(linf)[0] == (pytest.approx([0, 1 / 255, 8 / 255]), [0.9, 0.6, 0.1])
-    assert [tick.get_text() for tick in linf.get_xticklabels()] == ["0", "1/255", "8/255"]
+    assert lines(linf)[0] == (pytest.approx([0, 0.25 / 255, 8 / 255]), [0.9, 0.6, 0.1])
+    assert [tick.get_text() for tick in linf.get_xticklabels()] == ["0", "0.25/255", "8/255"]
 
 
 def ranked(count: int) -> pd.DataFrame:
