@@ -1,13 +1,11 @@
 """One choice of everything a fine-tuning may vary."""
 
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any
 
 from backbones.training.augmentation import Augmentation
 from backbones.training.recipe import Recipe
-
-BatchNorm = Literal["frozen", "batch"]
-"""What BatchNorm normalises by while it is trained: the statistics it was loaded with, or each batch's."""
+from tasks.trunk import BatchNorm
 
 
 @dataclass(frozen=True)

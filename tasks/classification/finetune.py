@@ -13,7 +13,7 @@ from backbones.training.augmentation import Augmentation
 from backbones.training.outcomes import Fitted
 from backbones.training.recipe import Recipe
 from tasks.base import Data, Note, Outputs, Score, Task, Tools
-from tasks.classification.chosen import BatchNorm, Chosen
+from tasks.classification.chosen import Chosen
 from tasks.classification.finetune_presets import PRESETS
 from tasks.classification.head_start import HeadStart, ProbeHead
 from tasks.classification.parts import learning_refusal, partition_notes
@@ -21,6 +21,7 @@ from tasks.datasets.base import Dataset, Target
 from tasks.datasets.partition import partition
 from tasks.presets import Presets
 from tasks.search import Choice, Found, Search, find
+from tasks.trunk import BatchNorm
 
 if TYPE_CHECKING:
     from tasks.classification.objectives import Objective

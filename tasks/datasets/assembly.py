@@ -5,14 +5,16 @@ from dataclasses import dataclass
 from itertools import groupby
 
 import numpy as np
+from jaxtyping import UInt8
 
 from tasks.datasets.base import Dataset, OpenOptions, Split, Target
 from tasks.datasets.content_hashes import content_hashes
+from tasks.datasets.label_maps import LabelMaps
 from tasks.datasets.manifest import Item, class_warnings, leaks, manifest_sha256, shared_groups
 from tasks.datasets.readable import check_readable, listing
 from tasks.datasets.relevance import Judged, Relevance, relevance_of
 from tasks.datasets.sources import Source, SourceImages, some
-from tasks.datasets.targets import ONE_CLASS
+from tasks.datasets.targets import ONE_CLASS, ROWS_OF_NUMBERS
 
 NO_CLASS = -1
 SPLIT_ORDER = ("train", "val", "test", "query", "gallery", "all")
@@ -23,7 +25,8 @@ SPLIT_ORDER = ("train", "val", "test", "query", "gallery", "all")
 class Found:
     """What a reader found. ``classes`` in label order; ``made_here`` images need no check that they decode.
 
-    ``judged`` says by name which images of the gallery answer each query, where a reader knows it.
+    ``judged`` says by name which images of the gallery answer each query, where a reader knows it. ``meaning`` says,
+    for target pixels, which class each value of the maps stands for (``LabelMaps``).
     """
 
     name: str
@@ -36,6 +39,7 @@ class Found:
     made_here: bool = False
     target: Target = "class"
     judged: Mapping[str, Judged] | None = None
+    meaning: UInt8[np.ndarray, "256"] | None = None
 
 
 def assemble(found: Found, options: OpenOptions) -> Dataset:
@@ -56,6 +60,8 @@ def assemble(found: Found, options: OpenOptions) -> Dataset:
             f"dataset {found.name!r}: {len(bad)} of {len(items)} images cannot be read "
             f"(mend or remove them, or leave them out with --skip-unreadable):\n{listing(bad)}"
         )
+    map_files = sorted({item.map for item in items if item.map})
+    content |= dict(zip(map_files, content_hashes(found.source, map_files, options.cache), strict=True))
     used = [item for item in items if item.file not in bad]
     if not used:
         raise ValueError(f"dataset {found.name!r}: none of its {len(items)} images can be read:\n{listing(bad)}")
@@ -70,7 +76,7 @@ def assemble(found: Found, options: OpenOptions) -> Dataset:
         name=found.name,
         classes=found.classes,
         splits=splits,
-        manifest_sha256=manifest_sha256(used, contents, found.target, found.classes, found.judged),
+        manifest_sha256=manifest_sha256(used, contents, found.target, found.classes, found.judged, content),
         licence=found.licence,
         source=found.origin,
         n_total=len(items),
@@ -89,7 +95,7 @@ def _split(found: Found, members: Sequence[Item], content: dict[str, str]) -> Sp
     label = {class_name: index for index, class_name in enumerate(found.classes)}
     sha256 = tuple(content[item.file] for item in members)
     has_class = found.target in ONE_CLASS
-    has_targets = bool(found.classes) and not has_class
+    has_targets = found.target in ROWS_OF_NUMBERS
     return Split(
         SourceImages(found.source, tuple(item.file for item in members), sha256),
         np.asarray([label[item.class_name] if has_class else NO_CLASS for item in members], dtype=np.int64),
@@ -97,7 +103,15 @@ def _split(found: Found, members: Sequence[Item], content: dict[str, str]) -> Sp
         np.asarray([item.targets for item in members], dtype=np.float32) if has_targets else None,
         tuple(item.group for item in members) if any(item.group for item in members) else None,
         tuple(item.captions for item in members) if found.target == "captions" else None,
+        tuple(item.objects for item in members if item.objects is not None) if found.target == "objects" else None,
+        _maps(found, members, content) if found.target == "pixels" else None,
     )
+
+
+def _maps(found: Found, members: Sequence[Item], content: dict[str, str]) -> LabelMaps:
+    files = tuple(item.map for item in members)
+    assert found.meaning is not None
+    return LabelMaps(SourceImages(found.source, files, tuple(content[file] for file in files)), found.meaning)
 
 
 def _relevance(found: Found, used: Sequence[Item]) -> Relevance | None:

@@ -11,11 +11,14 @@ from numpy.typing import NDArray
 
 from backbones.images import Images
 from backbones.places import Places
+from tasks.datasets.label_maps import LabelMaps
+from tasks.datasets.objects import Objects
 from tasks.datasets.relevance import Relevance
 
-Target = Literal["class", "multilabel", "ordinal", "value", "relevance", "captions"]
+Target = Literal["class", "multilabel", "ordinal", "value", "relevance", "captions", "objects", "pixels"]
 """What is known of an image: one class; any of several labels; one class of an order that is meant; one number; nothing
-but which images of the gallery answer it; or nothing but texts that describe it."""
+but which images of the gallery answer it; nothing but texts that describe it; its objects, each with a class and a box;
+or the class of each of its pixels."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,7 @@ class Split:
     the dataset's ``classes`` (multilabel: 0, 1 or NaN for unknown; value: one column of finite numbers).
     ``groups``, where the source names them, says whose an image is (a patient): no group is ever divided by a carve.
     ``captions``, where there are any, are the texts that describe each image, in the source's order (perhaps none).
+    ``objects`` (target objects) holds what is annotated in each image, ``maps`` (target pixels) each pixel's class.
     """
 
     images: Images
@@ -35,6 +39,8 @@ class Split:
     targets: Float32[np.ndarray, "n k"] | None = None
     groups: tuple[str, ...] | None = field(default=None, repr=False)
     captions: tuple[tuple[str, ...], ...] | None = field(default=None, repr=False)
+    objects: tuple[Objects, ...] | None = field(default=None, repr=False)
+    maps: LabelMaps | None = field(default=None, repr=False)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -50,8 +56,8 @@ class Dataset:
     name where it is value. A task that needs one class an image refuses the others (``targets.target_refusal``).
     ``relevance``, where it is there, says by row which images of ``gallery`` answer each of ``query``; images then may
     have no class at all (``target`` is relevance, there are no ``classes``, and every label is -1).
-    ``manifest_sha256`` is the identity: it covers every image's content, its split, its class name, targets, group and
-    captions, and the relevance by the images' names.
+    ``manifest_sha256`` is the identity: it covers every image's content, its split, its class name, targets, group,
+    captions, objects and map, and the relevance by the images' names.
     ``n_total`` counts what was found, ``n_used`` what could be read (fewer only under ``skip_unreadable``).
     ``warnings`` are true statements a reader of the results must see (leaked duplicates, skipped files, ...).
     """

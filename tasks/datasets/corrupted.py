@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
-from jaxtyping import Int64, UInt8
+from jaxtyping import UInt8
 from PIL import Image
 
 from backbones.images import Images, decode_row
@@ -25,9 +25,12 @@ from tasks.datasets.base import Dataset, OpenOptions, Split
 from tasks.datasets.corruption_splits import SETTINGS, choice_of
 from tasks.datasets.corruptions.catalogue import VERSION, corrupt
 from tasks.datasets.corruptions.pixels import Pixels
+from tasks.datasets.joined import SomeImages
+from tasks.datasets.label_maps import LabelMaps
 from tasks.datasets.lossless_png import encode_png
 from tasks.datasets.manifest import Item, manifest_sha256
 from tasks.datasets.partition import Part, evaluation_part, unlearnt_part
+from tasks.datasets.targets import PLACED
 
 KNOWN = (*SETTINGS, "per_class", "size", "seed", "of")
 _RESIZE = 256 / 224
@@ -49,13 +52,18 @@ def read(reference: str, options: OpenOptions) -> Dataset:
     )
     dataset = open_dataset(inner, options)
     part = _some(_asked(dataset, settings.get("of", "test")), dataset, per_class)
-    contents = tuple(dataset.splits[part.split].sha256[row] for row in part.rows.tolist())
+    if size is not None and dataset.target in PLACED:
+        raise ValueError(f"size={size} of a corrupted set cuts images, and {inner!r} says where things are")
+    rows = tuple(part.rows.tolist())
+    contents = tuple(dataset.splits[part.split].sha256[row] for row in rows)
     splits = {
         f"{name}/{level}": Split(
-            CorruptedImages(part.images, tuple(part.rows.tolist()), contents, name, level, seed or 0, size),
+            CorruptedImages(part.images, rows, contents, name, level, seed or 0, size),
             part.labels,
             contents,  # of what was corrupted: that tells whether it was learnt from
             part.targets,
+            objects=part.objects,
+            maps=None if part.maps is None else LabelMaps(SomeImages(part.maps.images, rows), part.maps.meaning),
         )
         for name, level in chosen.splits()
     }
@@ -162,12 +170,7 @@ def _some(part: Part, dataset: Dataset, per_class: int | None) -> Part:
         taken[label] = taken.get(label, 0) + 1
         if taken[label] <= per_class:
             kept.append(at)
-    return _rows(part, np.asarray(sorted(kept), dtype=np.int64))
-
-
-def _rows(part: Part, at: Int64[np.ndarray, " k"]) -> Part:
-    targets = None if part.targets is None else part.targets[at]
-    return Part(part.split, part.images, part.rows[at], part.labels[at], targets)
+    return part.only(np.asarray(sorted(kept), dtype=np.int64))
 
 
 def _manifest(
@@ -182,6 +185,8 @@ def _manifest(
     ]
     images = manifest_sha256(items, contents, dataset.target, dataset.classes)
     how = ["corrupted", images, sorted(splits), seed, size, VERSION]
+    if dataset.target in PLACED:
+        how.append(dataset.manifest_sha256)
     return hashlib.sha256(json.dumps(how).encode()).hexdigest()
 
 

@@ -1,4 +1,4 @@
-"""Two parts learnt from together, also where they are splits of their own."""
+"""Images of several sources as one, some images of a source, and two parts learnt from together."""
 
 import hashlib
 from collections.abc import Sequence
@@ -8,6 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from backbones.images import Images
+from tasks.datasets.label_maps import LabelMaps
 from tasks.datasets.partition import Part
 
 
@@ -37,20 +38,53 @@ class JoinedImages:
         return self.first.read(index) if index < here else self.second.read(index - here)
 
 
+@dataclass(frozen=True)
+class SomeImages:
+    """The images of a source in these rows, in that order."""
+
+    inner: Images
+    rows: tuple[int, ...]
+
+    @cached_property
+    def identity(self) -> str:
+        """SHA-256 over the source's identity and the rows."""
+        return hashlib.sha256(f"{self.inner.identity}\n{self.rows}".encode()).hexdigest()
+
+    @cached_property
+    def names(self) -> Sequence[str]:
+        """Their own names."""
+        return tuple(self.inner.names[row] for row in self.rows)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def read(self, index: int) -> bytes:
+        """The encoded bytes of one image."""
+        return self.inner.read(self.rows[index])
+
+
 def join(one: Part, other: Part) -> Part:
-    """All rows of both. Of one split they go back to their places: who carved them, and how, leaves no trace."""
+    """All rows of both. Of one split they go back to their places: who carved them, and how, leaves no trace.
+
+    Raises ``ValueError`` where the values of their maps mean different things.
+    """
     same = one.split == other.split
-    rows = np.concatenate([one.rows, other.rows if same else other.rows + len(one.images)])
-    labels = np.concatenate([one.labels, other.labels])
-    targets = groups = None
-    if one.targets is not None and other.targets is not None:
-        targets = np.concatenate([one.targets, other.targets])
-    if one.groups is not None and other.groups is not None:
-        groups = (*one.groups, *other.groups)
-    if same:
-        order = np.argsort(rows)
-        rows, labels = rows[order], labels[order]
-        targets = None if targets is None else targets[order]
-        groups = None if groups is None else tuple(groups[row] for row in order.tolist())
-    images = one.images if same else JoinedImages(one.images, other.images)
-    return Part(one.split if same else f"{one.split} and {other.split}", images, rows, labels, targets, groups)
+    both = Part(
+        one.split if same else f"{one.split} and {other.split}",
+        one.images if same else JoinedImages(one.images, other.images),
+        np.concatenate([one.rows, other.rows if same else other.rows + len(one.images)]),
+        np.concatenate([one.labels, other.labels]),
+        None if one.targets is None or other.targets is None else np.concatenate([one.targets, other.targets]),
+        None if one.groups is None or other.groups is None else (*one.groups, *other.groups),
+        None if one.objects is None or other.objects is None else (*one.objects, *other.objects),
+        one.maps if same else _joined_maps(one.maps, other.maps),
+    )
+    return both.only(np.argsort(both.rows)) if same else both
+
+
+def _joined_maps(one: LabelMaps | None, other: LabelMaps | None) -> LabelMaps | None:
+    if one is None or other is None:
+        return None
+    if not np.array_equal(one.meaning, other.meaning):
+        raise ValueError("the values of two sets of maps mean different things")
+    return LabelMaps(JoinedImages(one.images, other.images), one.meaning)

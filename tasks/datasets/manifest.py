@@ -8,6 +8,7 @@ from itertools import combinations
 from typing import NamedTuple
 
 from tasks.datasets.base import Target
+from tasks.datasets.objects import Objects
 from tasks.datasets.relevance import Judged
 from tasks.datasets.sources import some
 
@@ -15,8 +16,8 @@ from tasks.datasets.sources import some
 class Item(NamedTuple):
     """One image of a dataset: its split, its class, its file, and its name without the folders around the set.
 
-    ``class_name`` is empty where the image has no one class but ``targets`` or ``captions``; ``group`` says whose it
-    is, if anybody's.
+    ``class_name`` is empty where the image has no one class but ``targets``, ``captions``, ``objects``, or a ``map``:
+    the file that holds the class of each of its pixels. ``group`` says whose it is, if anybody's.
     """
 
     split: str
@@ -26,6 +27,8 @@ class Item(NamedTuple):
     targets: tuple[float, ...] = ()
     group: str = ""
     captions: tuple[str, ...] = ()
+    objects: Objects | None = None
+    map: str = ""
 
 
 def manifest_sha256(
@@ -34,10 +37,12 @@ def manifest_sha256(
     target: Target = "class",
     classes: Sequence[str] = (),
     judged: Mapping[str, Judged] | None = None,
+    maps: Mapping[str, str] | None = None,
 ) -> str:
     """SHA-256 over the sorted (split, name, class name, content hash) of every image, a JSON line each.
 
-    Targets, group and captions are in the line of an image that has them. Where the target is more than a class the
+    Targets, group, captions, objects and the content of the map (``maps`` holds it by its file) are in the line of an
+    image that has them. Where the target is more than a class the
     kind and its ``classes`` come first, since there the order of the classes says which column is whose, or how far
     apart two are. What was judged of each query by its name comes last.
 
@@ -48,18 +53,20 @@ def manifest_sha256(
     digest = hashlib.sha256()
     if target != "class":
         digest.update(json.dumps([target, *classes]).encode() + b"\n")
-    for row in sorted(_line(item, content) for item, content in zip(items, sha256, strict=True)):
+    for row in sorted(_line(item, content, maps or {}) for item, content in zip(items, sha256, strict=True)):
         digest.update(json.dumps(row).encode() + b"\n")
     for query, one in sorted((judged or {}).items()):
         digest.update(json.dumps(one.lines(query)).encode() + b"\n")
     return digest.hexdigest()
 
 
-def _line(item: Item, content: str) -> tuple[str, ...]:
+def _line(item: Item, content: str, maps: Mapping[str, str]) -> tuple[str, ...]:
     """Targets are written as text, which sorts and keeps NaN where numbers would do neither."""
     tells = item.targets or item.group or item.captions
     told = (",".join(map(repr, item.targets)), item.group, *item.captions) if tells else ()
-    return (item.split, item.name, item.class_name, content, *told)
+    objects = (item.objects.sha256,) if item.objects is not None else ()
+    pixels = (maps[item.map],) if item.map else ()
+    return (item.split, item.name, item.class_name, content, *told, *objects, *pixels)
 
 
 def leaks(contents: Mapping[str, Sequence[str]], names: Mapping[str, Sequence[str]]) -> list[str]:

@@ -1,7 +1,7 @@
 """Which images a task learns from, chooses by and is tested on, for a dataset with whatever splits it has."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -9,6 +9,8 @@ from jaxtyping import Float32, Int64
 
 from backbones.images import Images
 from tasks.datasets.base import Dataset, Split, carve, carve_groups
+from tasks.datasets.label_maps import LabelMaps
+from tasks.datasets.objects import Objects
 from tasks.datasets.targets import ONE_CLASS
 
 TEST_SHARE = VAL_SHARE = 0.2
@@ -20,7 +22,8 @@ TEST_SEED = 0
 class Part:
     """Some rows of a split: ``labels[i]`` belongs to ``images.read(rows[i])``. Features are extracted by split.
 
-    ``targets[i]``, where images have no one class, is what the split knows of the same image; so is ``groups[i]``.
+    ``targets[i]``, where images have no one class, is what the split knows of the same image; so are ``groups[i]`` and
+    ``objects[i]``. ``maps`` are the split's: the map of the same image is ``maps.read(rows[i])``.
     """
 
     split: str
@@ -29,6 +32,8 @@ class Part:
     labels: Int64[np.ndarray, " n"]
     targets: Float32[np.ndarray, "n k"] | None = None
     groups: tuple[str, ...] | None = None
+    objects: tuple[Objects, ...] | None = None
+    maps: LabelMaps | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -37,6 +42,18 @@ class Part:
     def names(self) -> Sequence[str]:
         """The names of the part's own images."""
         return [self.images.names[row] for row in self.rows]
+
+    def only(self, at: Int64[np.ndarray, " k"]) -> "Part":
+        """Some of the part's images by their place in it, in that order, with all that is known of them."""
+        places = at.tolist()
+        return replace(
+            self,
+            rows=self.rows[at],
+            labels=self.labels[at],
+            targets=None if self.targets is None else self.targets[at],
+            groups=None if self.groups is None else tuple(self.groups[place] for place in places),
+            objects=None if self.objects is None else tuple(self.objects[place] for place in places),
+        )
 
 
 @dataclass(frozen=True)
@@ -128,13 +145,13 @@ def _part(dataset: Dataset, split: str) -> Part:
     found = dataset.splits[split]
     if not len(found):
         raise ValueError(f"dataset {dataset.name!r}: its {split} split is empty")
-    return _rows(split, found, np.arange(len(found), dtype=np.int64))
+    return whole_part(split, found)
 
 
-def _rows(name: str, split: Split, rows: Int64[np.ndarray, " n"]) -> Part:
-    targets = None if split.targets is None else split.targets[rows]
-    groups = None if split.groups is None else tuple(split.groups[row] for row in rows.tolist())
-    return Part(name, split.images, rows, split.labels[rows], targets, groups)
+def whole_part(name: str, split: Split) -> Part:
+    """All of a split."""
+    rows = np.arange(len(split), dtype=np.int64)
+    return Part(name, split.images, rows, split.labels, split.targets, split.groups, split.objects, split.maps)
 
 
 def _carve(part: Part, share: float, seed: int, dataset: Dataset) -> tuple[Part, Part, str]:
@@ -151,4 +168,4 @@ def _carve(part: Part, share: float, seed: int, dataset: Dataset) -> tuple[Part,
         how, lack = "shuffled", "there is one image only"
     if not len(carved):
         raise ValueError(f"dataset {dataset.name!r}: nothing can be carved from {part.split}, since {lack}")
-    return _rows(part.split, split, part.rows[kept]), _rows(part.split, split, part.rows[carved]), how
+    return part.only(kept), part.only(carved), how

@@ -17,6 +17,7 @@ from backbones.images import Images, decode_row, to_pil
 from tasks.catalogue import open_dataset
 from tasks.datasets.base import Dataset, OpenOptions
 from tasks.datasets.lossless_png import encode_png
+from tasks.datasets.targets import PLACED
 
 VERSION = 1
 """Counted up whenever the same image and side give other pixels."""
@@ -30,6 +31,8 @@ def read(reference: str, options: OpenOptions) -> Dataset:
     """
     inner, side = _take_apart(reference)
     dataset = open_dataset(inner, options)
+    if dataset.target in PLACED:
+        raise ValueError(f"dataset {inner!r} says where in its images things are, which resized: would lose")
     splits = {name: replace(split, images=ResizedImages(split.images, side)) for name, split in dataset.splits.items()}
     return replace(
         dataset,

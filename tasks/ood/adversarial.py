@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import pairwise
 from typing import Any, ClassVar, Literal
 
@@ -160,7 +160,7 @@ class Adversarial(Reading, ProbeSettings, Task):
             model, part, notes = self._tuned(backbone, dataset, tools, seed, device)
         yield from notes
         rows = stratified(part.labels, self.images, TEST_SEED)
-        chosen = Part(part.split, part.images, part.rows[rows], part.labels[rows])
+        chosen = part.only(rows)
         yield Note("no_floor", "what knows little may be hard to move: robust accuracy has no floor in pixels or twins")
         yield Note("images_attacked", f"{len(chosen)} of {len(part)}, stratified, the same for every seed")
         size = tools.execution.device_batch or BATCH_SIZES.get(device.type, 64)
@@ -188,7 +188,7 @@ class Adversarial(Reading, ProbeSettings, Task):
         _, _, fitted, notes = FineTune(**self.finetune).trained(backbone, dataset, tools, seed)
         assert isinstance(fitted.model, TunedNetwork)
         network = fitted.model.network
-        model = PixelModel(network.backbone, "pooled", network.head.requires_grad_(False).to(device), device)
+        model = PixelModel(network.trunk.backbone, "pooled", network.head.requires_grad_(False).to(device), device)
         return model, parts.test, [*partition_notes(parts), *notes]
 
     def _checks(self, model: PixelModel, pictures: Pictures, largest: Threat) -> Iterator[Note]:
@@ -261,7 +261,7 @@ def _own_head(backbone: Backbone, dataset: Dataset, device: torch.device) -> tup
         return torch.stack([logits.float()[:, group].amax(1) for group in groups], 1)
 
     model = PixelModel(backbone, "logits", head, device)
-    return model, Part(part.split, part.images, part.rows[known], labels), notes
+    return model, replace(part.only(known), labels=labels), notes
 
 
 def _report(fallen: Fallen, part: Part, splits: Sequence[str]) -> Iterator[Score | Outputs | Note]:

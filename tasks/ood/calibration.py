@@ -21,7 +21,7 @@ from tasks.classification.probe import Probe, choose, scaling_of
 from tasks.classification.report import report
 from tasks.classification.temperature import Temperature, fit_temperature
 from tasks.datasets.base import Dataset, carve_groups
-from tasks.datasets.partition import TEST_SEED, Part, evaluated_on, evaluation_part, partition
+from tasks.datasets.partition import TEST_SEED, Part, evaluated_on, evaluation_part, partition, whole_part
 from tasks.datasets.targets import target_refusal
 from tasks.features import collapse_notes, features_of
 from tasks.ood.matched import Matched, headless, match_refusal, matched
@@ -247,13 +247,12 @@ def _held_out(dataset: Dataset) -> tuple[Part, Part, dict[str, str]]:
     part = evaluation_part(dataset)
     if "val" in dataset.splits and part.split == "test" and len(dataset.splits["val"]):
         val = dataset.splits["val"]
-        rows = np.arange(len(val), dtype=np.int64)
-        return Part("val", val.images, rows, val.labels), part, {"val_part": "official", "test_part": "official"}
+        return whole_part("val", val), part, {"val_part": "official", "test_part": "official"}
     groups = dataset.splits[part.split].groups
     first, second = carve_groups(groups or [str(row) for row in part.rows.tolist()], 0.5, TEST_SEED)
     if not len(first) or not len(second):
         raise ValueError(f"dataset {dataset.name!r}: its {part.split} split cannot be halved: it has {len(part)} image")
-    one, other = (Part(part.split, part.images, part.rows[rows], part.labels[rows]) for rows in (first, second))
+    one, other = (part.only(rows) for rows in (first, second))
     words = f"half of {part.split}, shuffled, the same for every seed"
     return one, other, {"val_part": f"one {words}", "test_part": f"the other {words}"}
 

@@ -21,7 +21,7 @@ from tasks.datasets.base import Dataset
 from tasks.datasets.corruption_splits import corruption_and_level
 from tasks.datasets.corruptions.catalogue import CORRUPTIONS, LEVELS, STANDARD
 from tasks.datasets.imagenet import wordnet_ids
-from tasks.datasets.partition import Part, Partition, partition, unlearnt_part
+from tasks.datasets.partition import Part, Partition, partition, unlearnt_part, whole_part
 from tasks.datasets.sources import some
 from tasks.datasets.targets import target_refusal
 from tasks.features import features_of
@@ -124,7 +124,7 @@ class Corruption(ChosenReading, ProbeSettings, Task):
         yield from clean.report(CLEAN)
         images, errors = {}, {}
         for split, content in test.splits.items():
-            part = Part(split, content.images, np.arange(len(content)), content.labels)
+            part = whole_part(split, content)
             tested = _masked(asked, part, test, names)
             if left_out := len(part) - len(tested.labels):
                 yield Note(f"left_out:{split}", f"{left_out} of {len(part)} images are of classes not shared", True)

@@ -25,7 +25,7 @@ from tasks.ood.choosing import Chosen, chosen_on, published
 from tasks.ood.detection_report import HOME, UNKNOWN_ROLES, Asked, detection_scores
 from tasks.ood.methods import SCORES
 from tasks.ood.scores.base import Head, Learnt, Method, Seen, head_of
-from tasks.ood.sifting import Sifted, asked_sets, rows_of_part
+from tasks.ood.sifting import Sifted, asked_sets
 from tasks.readouts import ChosenReading
 
 CHOSEN_ON = 5000
@@ -249,7 +249,7 @@ def _thinned(part: Part) -> Part:
     """Every n-th image of many, over all of the part."""
     if len(part) <= CHOSEN_ON:
         return part
-    return rows_of_part(part, np.linspace(0, len(part) - 1, CHOSEN_ON).round().astype(np.int64))
+    return part.only(np.linspace(0, len(part) - 1, CHOSEN_ON).round().astype(np.int64))
 
 
 TASKS = {"ood.detect": Detect}

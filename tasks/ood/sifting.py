@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Bool, Int64
+from jaxtyping import Bool
 
 from backbones.plugins import unknown
 from tasks.base import Data, Note
@@ -105,7 +105,7 @@ def outsiders(dataset: Dataset, home: Home, leave_out: Sequence[str], tested: fr
         kept[rows] = False
         if len(rows):
             left_out[reason] = len(rows), names or [part.names[row] for row in rows.tolist()]
-    asked = rows_of_part(part, np.flatnonzero(kept))
+    asked = part.only(np.flatnonzero(kept))
     return Sifted(dataset.name, asked, len(part), left_out, tuple(_alike(_present(asked, dataset), home.classes)))
 
 
@@ -116,21 +116,15 @@ def insiders(dataset: Dataset, classes: tuple[str, ...]) -> Sifted:
     places = np.asarray([*(place.get(name, -1) for name in dataset.classes), -1], dtype=np.int64)
     labels = places[part.labels]  # -1, no class at all, is the last
     kept, lost = np.flatnonzero(labels >= 0), np.flatnonzero(labels < 0)
-    others = _present(rows_of_part(part, lost), dataset)
+    others = _present(part.only(lost), dataset)
     left_out = {"are of no class learnt": (len(lost), others)} if len(lost) else {}
-    return Sifted(dataset.name, replace(rows_of_part(part, kept), labels=labels[kept]), len(part), left_out)
+    return Sifted(dataset.name, replace(part.only(kept), labels=labels[kept]), len(part), left_out)
 
 
 def contents_of(dataset: Dataset, part: Part) -> list[str]:
     """The content hash of each image of a part."""
     hashes = dataset.splits[part.split].sha256
     return [hashes[row] for row in part.rows.tolist()]
-
-
-def rows_of_part(part: Part, kept: Int64[np.ndarray, " m"]) -> Part:
-    """Some rows of a part, in order."""
-    targets = None if part.targets is None else part.targets[kept]
-    return Part(part.split, part.images, part.rows[kept], part.labels[kept], targets)
 
 
 def _of(part: Part, dataset: Dataset, names: Sequence[str]) -> Bool[np.ndarray, " n"]:

@@ -12,7 +12,7 @@ from pydantic.dataclasses import dataclass
 from backbones.base import Backbone
 from tasks.base import Data, Extract, Note, Outputs, Score, Task, Tools
 from tasks.datasets.base import Dataset
-from tasks.datasets.partition import Part
+from tasks.datasets.partition import whole_part
 from tasks.datasets.relevance import RowLists
 from tasks.datasets.targets import ONE_CLASS, target_refusal
 from tasks.features import collapse_notes, rows_of
@@ -79,7 +79,7 @@ class Copies(Reading, Task):
         if why := self.refusal(backbone, data):
             raise ValueError(why)
         dataset, extract = data["dataset"][0], self.reading(tools.extract)
-        queries, gallery = (rows_of(backbone, _part(dataset, split), extract) for split in SIDES)
+        queries, gallery = (rows_of(backbone, whole_part(split, dataset.splits[split]), extract) for split in SIDES)
         yield from collapse_notes(gallery, "gallery")
         right = _right(dataset)
         lowered = self._lowered(UnitRows(queries), backbone, dataset, extract)
@@ -106,13 +106,8 @@ class Copies(Reading, Task):
         """What each query's scores are lowered by."""
         if not self.beta:
             return np.zeros(len(queries))
-        train = UnitRows(rows_of(backbone, _part(dataset, "train"), extract))
+        train = UnitRows(rows_of(backbone, whole_part("train", dataset.splits["train"]), extract))
         return np.asarray(self.beta * top_k(queries, train, self.neighbours)[0].mean(1, dtype=np.float64))
-
-
-def _part(dataset: Dataset, split: str) -> Part:
-    found = dataset.splits[split]
-    return Part(split, found.images, np.arange(len(found)), found.labels)
 
 
 def _right(dataset: Dataset) -> RowLists:

@@ -8,7 +8,7 @@ import numpy as np
 
 from tasks.base import Note, Outputs, Score
 from tasks.datasets.base import Dataset
-from tasks.datasets.partition import Part
+from tasks.datasets.partition import Part, whole_part
 from tasks.datasets.relevance import Relevance
 from tasks.retrieval.lines import Asked, Line, nearest, ranked
 from tasks.retrieval.ranking import Blocks
@@ -45,10 +45,7 @@ def judged_refusal(dataset: Dataset) -> str | None:
 
 def sides(dataset: Dataset) -> tuple[Part, Part]:
     """Queries and gallery, whole."""
-    query, gallery = (
-        Part(name, split.images, np.arange(len(split)), split.labels)
-        for name, split in ((name, dataset.splits[name]) for name in ("query", "gallery"))
-    )
+    query, gallery = (whole_part(name, dataset.splits[name]) for name in ("query", "gallery"))
     return query, gallery
 
 

@@ -11,7 +11,7 @@ from pydantic.dataclasses import dataclass
 from backbones.base import Backbone
 from tasks.base import Data, Extract, Note
 from tasks.datasets.base import Dataset
-from tasks.datasets.partition import Part
+from tasks.datasets.partition import Part, whole_part
 from tasks.features import collapse_notes, normalised, rows_of
 from tasks.readouts import Reading
 from tasks.retrieval.expansion import expanded
@@ -150,5 +150,5 @@ def _learnt_on(dataset: Dataset, sources: Sequence[Dataset]) -> list[tuple[Part,
                 f"name a dataset that has, as whitening"
             )
         split = source.splits[name]
-        parts.append((Part(name, split.images, np.arange(len(split)), split.labels), split.sha256))
+        parts.append((whole_part(name, split), split.sha256))
     return parts

@@ -12,7 +12,7 @@ from pydantic.dataclasses import dataclass
 from backbones.base import Backbone, resolve_device
 from tasks.base import Data, Note, Outputs, Score, Task, Tools
 from tasks.datasets.base import Dataset
-from tasks.datasets.partition import Part, evaluated_on, evaluation_part
+from tasks.datasets.partition import Part, evaluated_on, evaluation_part, whole_part
 from tasks.datasets.targets import target_refusal
 from tasks.retrieval.lines import Asked, nearest, ranked
 from tasks.retrieval.ranking import Blocks, average_precision, first_place, hit, precision
@@ -122,12 +122,7 @@ def _sides(dataset: Dataset) -> tuple[Part, Part]:
         for split in ("query", "gallery"):
             if not len(dataset.splits[split]):
                 raise ValueError(f"dataset {dataset.name!r}: its {split} split is empty")
-        query, gallery = (
-            Part(
-                split, dataset.splits[split].images, np.arange(len(dataset.splits[split])), dataset.splits[split].labels
-            )
-            for split in ("query", "gallery")
-        )
+        query, gallery = (whole_part(split, dataset.splits[split]) for split in ("query", "gallery"))
         return query, gallery
     whole = evaluation_part(dataset)
     return whole, whole

@@ -137,7 +137,7 @@ def test_activations_computed_again_change_nothing(tiny: Backbone) -> None:
 
 def test_activations_are_computed_again(tiny: Backbone) -> None:
     network, seen = TunedNetwork(tiny, OneClass(3), 0.0, "frozen").train(), []
-    network.network.backbone.model.blocks[0].register_forward_pre_hook(lambda *_: seen.append(1))
+    network.network.trunk.backbone.model.blocks[0].register_forward_pre_hook(lambda *_: seen.append(1))
     for again in (1, 2):
         network.network(torch.randn(2, 3, 160, 160)).sum().backward()
         assert len(seen) == again
