@@ -10,6 +10,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from backbones.base import Backbone
 from backbones.training.drop_path import set_drop_path
+from backbones.windowed_attention import attend_in_windows
 
 Train = Literal["frozen", "end-to-end"]
 BatchNorm = Literal["frozen", "batch"]
@@ -26,13 +27,22 @@ class Trunk(nn.Module):
     is trained; the rest (a text side, the checkpoint's own classifier) stays frozen. With ``batch_norm="frozen"``
     BatchNorm normalises by the statistics it was loaded with, as in evaluation, while its scale and shift are trained:
     no image sees its neighbours in the batch. ``has_drop_path`` says whether the architecture has a place for it.
+    ``window``: all blocks of a plain vision transformer but four attend in windows of that many patches a side
+    (``backbones.windowed_attention``; ``ValueError`` for other architectures).
     """
 
     def __init__(
-        self, backbone: Backbone, train: Train = "end-to-end", drop_path: float = 0.0, batch_norm: BatchNorm = "frozen"
+        self,
+        backbone: Backbone,
+        train: Train = "end-to-end",
+        drop_path: float = 0.0,
+        batch_norm: BatchNorm = "frozen",
+        window: int | None = None,
     ) -> None:
         super().__init__()
         self.backbone = copy.deepcopy(backbone)
+        if window is not None:
+            attend_in_windows(self.backbone, window)
         self.frozen = train == "frozen"
         for parameter in self.backbone.parameters():
             parameter.requires_grad_(False)

@@ -33,6 +33,9 @@ STAGED = {
 }
 """The order of depth of a model that timm gives none (MetaFormers): of stages of blocks, each begun by downsampling."""
 
+ANY_SIZE = ["vision_transformer", "deit", "eva", "swin_transformer", "swin_transformer_v2"]
+"""timm's modules of transformers that take images of any size where they are asked to."""
+
 
 class TimmBackbone(Backbone):
     """A timm model; its embedding is what timm hands its classifier (``forward_head(..., pre_logits=True)``)."""
@@ -52,9 +55,21 @@ class TimmBackbone(Backbone):
     def feature_maps(
         self, images: Float[Tensor, "batch 3 height width"]
     ) -> dict[int, Float[Tensor, "batch channels map_height map_width"]]:
-        """The last map of every stride the model declares (``feature_info``); the tokens of a transformer as a map."""
+        """The last map of every stride the model declares (``feature_info``); the tokens of a transformer as a map.
+
+        Raises ``ValueError`` for another size than the trained one where the architecture takes no other.
+        """
         size = (images.shape[-2], images.shape[-1])
-        maps = last_maps(self.model, pad_to(images, patch_of(self.model)), self.card.name)
+        try:
+            maps = last_maps(self.model, pad_to(images, patch_of(self.model)), self.card.name)
+        except (AssertionError, RuntimeError) as error:
+            if size == self.preprocess.size or not _of_one_size(self.model):
+                raise
+            trained = " x ".join(map(str, self.preprocess.size))
+            raise ValueError(
+                f"{self.card.name} was made for images of {trained} pixels and cannot take {size[0]} x {size[1]}: "
+                + str(error).splitlines()[0]
+            ) from error
         return {stride: fit_to_stride(each, stride, size) for stride, each in maps.items()}
 
     def read(self, images: Float[Tensor, "batch 3 height width"], readout: str) -> Float[Tensor, "batch dim"]:
@@ -165,14 +180,19 @@ def wrap(model: nn.Module, card: Card, preprocess: Preprocess, classes: tuple[st
 
 
 def _any_size(name: str) -> dict[str, Any]:
-    """Plain vision transformers can take any image size: nothing changes at the trained one (tested)."""
-    known = timm.models.is_model_in_modules(name.partition(".")[0], ["vision_transformer"])
-    return {"dynamic_img_size": True} if known else {}
+    """Many transformers can take any image size: nothing changes at the trained one (tested)."""
+    return {"dynamic_img_size": True} if timm.models.is_model_in_modules(name.partition(".")[0], ANY_SIZE) else {}
 
 
 def patch_of(model: nn.Module) -> int:
     """Side of a patch where the model takes images of any size in whole patches, else 1."""
     return int(model.patch_embed.patch_size[0]) if getattr(model, "dynamic_img_size", False) else 1  # type: ignore[union-attr, index]
+
+
+def _of_one_size(model: nn.Module) -> bool:
+    """Whether timm says that the architecture's shapes are those of one image size."""
+    fixed: bool = model.pretrained_cfg.get("fixed_input_size", False)  # type: ignore[union-attr, operator, assignment]
+    return fixed and not getattr(model, "dynamic_img_size", False)
 
 
 def last_maps(model: nn.Module, images: Tensor, name: str) -> dict[int, Tensor]:

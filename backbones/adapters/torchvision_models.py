@@ -13,8 +13,8 @@ from backbones.adapters import torchvision_readouts
 from backbones.adapters.depth import by_block
 from backbones.adapters.imagenet import wordnet_ids
 from backbones.adapters.library import Library
-from backbones.adapters.maps import deepest_by_stride, fit_to_stride, tokens_to_map
-from backbones.adapters.torchvision_trunk import head_input, head_of, head_path, maps, outputs, stages
+from backbones.adapters.maps import deepest_by_stride
+from backbones.adapters.torchvision_trunk import head_input, head_of, head_path, maps, stages, transformer_map
 from backbones.base import Backbone, Card, Preprocess
 from backbones.places import Places
 from backbones.plugins import unknown
@@ -52,10 +52,7 @@ class TorchvisionBackbone(Backbone):
         """The last map of every stride among the stages; the tokens of a vision transformer as one map."""
         size = (images.shape[-2], images.shape[-1])
         if isinstance(self.model, models.VisionTransformer):
-            stride = self.model.patch_size
-            tokens = outputs(self.model, self.head, ["encoder.ln"], images)["encoder.ln"]
-            grid = (size[0] // stride, size[1] // stride)
-            return {stride: fit_to_stride(tokens_to_map(tokens, grid), stride, size)}
+            return {self.model.patch_size: transformer_map(self.model, images)}
         return deepest_by_stride(iter(maps(self.model, self.head, stages(self.model), images).values()), size)
 
     def read(self, images: Float[Tensor, "batch 3 height width"], readout: str) -> Float[Tensor, "batch dim"]:

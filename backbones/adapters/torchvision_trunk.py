@@ -5,11 +5,12 @@ from itertools import takewhile
 from typing import Any
 
 import torch
+from timm.layers.pos_embed import resample_abs_pos_embed
 from torch import Tensor, nn
 from torch.func import functional_call
 from torchvision import models
 
-from backbones.adapters.maps import nearest_stride
+from backbones.adapters.maps import nearest_stride, pad_to, tokens_to_map
 
 
 class _ReachedHeadError(Exception):
@@ -71,6 +72,19 @@ def maps(model: nn.Module, head: str, paths: Sequence[str], images: Tensor) -> d
     if isinstance(model, models.SwinTransformer):
         return {path: each.permute(0, 3, 1, 2) for path, each in found.items()}
     return found
+
+
+def transformer_map(model: models.VisionTransformer, images: Tensor) -> Tensor:
+    """The output tokens of a vision transformer as a map, of images of any size, padded to whole patches.
+
+    The model's own ``forward`` takes one size; here position embeddings are interpolated (bicubic, antialiased).
+    """
+    patches = model.conv_proj(pad_to(images, model.patch_size))
+    grid, side = [patches.shape[2], patches.shape[3]], model.image_size // model.patch_size
+    learnt = model.encoder.pos_embedding
+    positions = resample_abs_pos_embed(learnt, new_size=grid, old_size=[side, side], num_prefix_tokens=1)
+    tokens = torch.cat([model.class_token.expand(len(images), -1, -1), patches.flatten(2).transpose(1, 2)], dim=1)
+    return tokens_to_map(functional_call(model.encoder, {"pos_embedding": positions}, (tokens,)), (grid[0], grid[1]))
 
 
 def stages(model: nn.Module) -> list[str]:
