@@ -1,6 +1,8 @@
 """A backbone under a head that is trained: a copy of it, frozen or trained with the head."""
 
 import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Literal
 
 import torch
@@ -54,6 +56,8 @@ class Trunk(nn.Module):
         norms = [module for module in self.backbone.modules() if isinstance(module, _BatchNorm)]
         self._moving_norms = norms if batch_norm == "batch" and not self.frozen else []
         self._still_norms = norms if batch_norm == "frozen" else []
+        if self.frozen:
+            self.train(False)
 
     def embed(self, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch dim"]:
         """The backbone's pooled vectors."""
@@ -70,13 +74,13 @@ class Trunk(nn.Module):
 
     def channels(self) -> dict[int, int]:
         """Channels of each map by stride, found with one blank image in evaluation mode."""
-        return {stride: int(features.shape[1]) for stride, features in _looked_at(self).items()}
+        with _evaluating(self) as blank:
+            return {stride: int(features.shape[1]) for stride, features in self.maps(blank).items()}
 
     def dim(self) -> int:
         """Of the embedding, found likewise."""
-        self.backbone.eval()
-        with torch.no_grad():
-            return int(self.backbone.embed(_blank(self)).shape[1])
+        with _evaluating(self) as blank:
+            return int(self.backbone.embed(blank).shape[1])
 
     def layers(self) -> list[tuple[str, list[nn.Parameter]]]:
         """What is trained, by depth: nothing where frozen."""
@@ -110,25 +114,35 @@ class Trunk(nn.Module):
             switch(True)
 
 
-def maps_refusal(backbone: Backbone) -> str | None:
-    """Why a task that needs dense features cannot be put to this backbone; None where it has some."""
+def maps_refusal(backbone: Backbone, size: tuple[int, int] | None = None) -> str | None:
+    """Why a task that needs dense features, of images of ``size`` where given, cannot be put to this backbone.
+
+    None where it has some. ``size`` is (height, width) in pixels, by default what the weights were trained at.
+    """
     try:
         with torch.no_grad():
-            found = copy.deepcopy(backbone).eval().feature_maps(_blank(backbone))
+            found = copy.deepcopy(backbone).eval().feature_maps(_blank(backbone, size))
     except NotImplementedError:
         found = {}
+    except ValueError as error:
+        return f"backbone {backbone.card.name!r} gives no dense features of that size: {error}"
     return None if found else f"backbone {backbone.card.name!r} gives no dense features (feature_maps)"
 
 
-def _looked_at(trunk: Trunk) -> dict[int, Tensor]:
-    trunk.backbone.eval()
-    with torch.no_grad():
-        return trunk.maps(_blank(trunk))
-
-
-def _blank(module: nn.Module) -> Tensor:
-    """One black image of the size the backbone was made for, on its device."""
-    backbone = module.backbone if isinstance(module, Trunk) else module
-    assert isinstance(backbone, Backbone)
+def _blank(backbone: Backbone, size: tuple[int, int] | None = None) -> Tensor:
+    """One black image, of the size the backbone was made for where none is given, on its device."""
     device = next((parameter.device for parameter in backbone.parameters()), torch.device("cpu"))
-    return torch.zeros(1, 3, *backbone.preprocess.size, device=device)
+    return torch.zeros(1, 3, *(size or backbone.preprocess.size), device=device)
+
+
+@contextmanager
+def _evaluating(trunk: Trunk) -> Iterator[Tensor]:
+    """Evaluation mode and no gradients for a look at one blank image; the modes of before afterwards."""
+    modes = [(module, module.training) for module in trunk.modules()]
+    trunk.eval()
+    try:
+        with torch.no_grad():
+            yield _blank(trunk.backbone)
+    finally:
+        for module, training in modes:
+            module.training = training
