@@ -56,13 +56,11 @@ def seen(objects: Objects, view: View, masks: bool) -> Seen:
     if not masks:
         return Seen(boxes[at], objects.labels[at], None)
     assert objects.outlines is not None, "masks are asked for only where objects have outlines"
-    drawn = [_mask(objects.outlines[row], objects.size, view) for row in at.tolist()]
-    kept = np.asarray([mask.any() for mask in drawn], dtype=bool)
-    at = at[kept]
     stack = np.zeros((len(at), *view.size), np.uint8)
-    for place, mask in zip(stack, [mask for mask in drawn if mask.any()], strict=True):
-        place[:] = mask
-    return Seen(boxes[at], objects.labels[at], stack)
+    for place, row in zip(stack, at.tolist(), strict=True):
+        _draw(place, objects.outlines[row], objects.size, view)
+    kept = stack.any(axis=(1, 2))
+    return Seen(boxes[at[kept]], objects.labels[at[kept]], stack if kept.all() else stack[kept])
 
 
 def _boxes(boxes: Float32[np.ndarray, "n 4"], view: View) -> Float32[np.ndarray, "n 4"]:
@@ -76,11 +74,14 @@ def _boxes(boxes: Float32[np.ndarray, "n 4"], view: View) -> Float32[np.ndarray,
     return np.stack([x[:, 0], y[:, 0], x[:, 1], y[:, 1]], axis=1).astype(np.float32)
 
 
-def _mask(outline: Outline, size: tuple[int, int], view: View) -> UInt8[np.ndarray, "view_height view_width"]:
+def _draw(
+    mask: UInt8[np.ndarray, "view_height view_width"], outline: Outline, size: tuple[int, int], view: View
+) -> None:
     """Polygons are moved and drawn at the view's size, no larger than they are; run lengths are drawn and resized."""
     if isinstance(outline, RunLengths):
         whole = torch.from_numpy(np.ascontiguousarray(mask_of(outline, size)) * np.uint8(255)).expand(3, -1, -1)
-        return (view.pixels(whole, "bilinear")[0] >= 128).numpy().astype(np.uint8)
+        mask[:] = (view.pixels(whole, "bilinear")[0] >= 128).numpy()
+        return
     top, left, _, _ = view.window
     (down, across), (height, width) = view.scale, view.size
     moved = []
@@ -90,8 +91,6 @@ def _mask(outline: Outline, size: tuple[int, int], view: View) -> UInt8[np.ndarr
     corners = np.concatenate(moved)
     low = np.clip(np.floor(corners.min(axis=0)).astype(int) - 1, 0, (width, height))
     high = np.clip(np.ceil(corners.max(axis=0)).astype(int) + 1, 0, (width, height))
-    mask = np.zeros(view.size, np.uint8)
     if (high > low).all():
         near = tuple((part - low).reshape(-1) for part in moved)
         mask[low[1] : high[1], low[0] : high[0]] = mask_of(near, (int(high[1] - low[1]), int(high[0] - low[0])))
-    return mask
