@@ -129,6 +129,20 @@ def maps_refusal(backbone: Backbone, size: tuple[int, int] | None = None) -> str
     return None if found else f"backbone {backbone.card.name!r} gives no dense features (feature_maps)"
 
 
+def rest_unused(trunk: Trunk) -> None:
+    """What no map depends on (a classifier's last convolution or norm) is not trained, found with one blank image.
+
+    It would have no gradient in any step, and processes that train together wait for every gradient.
+    """
+    trained = [each for _, parameters in trunk.layers() for each in parameters if each.requires_grad]
+    if not trained:
+        return
+    with _evaluating(trunk) as blank, torch.enable_grad():
+        total = torch.stack([features.float().sum() for features in trunk.maps(blank).values()]).sum()
+    for parameter, gradient in zip(trained, torch.autograd.grad(total, trained, allow_unused=True), strict=True):
+        parameter.requires_grad_(gradient is not None)
+
+
 def _blank(backbone: Backbone, size: tuple[int, int] | None = None) -> Tensor:
     """One black image, of the size the backbone was made for where none is given, on its device."""
     device = next((parameter.device for parameter in backbone.parameters()), torch.device("cpu"))
