@@ -110,6 +110,21 @@ def maps_refusal(backbone: Backbone) -> str | None:
     return None if found else f"backbone {backbone.card.name!r} gives no dense features (feature_maps)"
 
 
+def rest_unused(trunk: Trunk) -> None:
+    """What no map depends on (a classifier's last convolution or norm) is not trained, found with one blank image.
+
+    It would have no gradient in any step, and processes that train together wait for every gradient.
+    """
+    trained = [each for _, parameters in trunk.layers() for each in parameters if each.requires_grad]
+    if not trained:
+        return
+    trunk.backbone.eval()
+    with torch.enable_grad():
+        total = torch.stack([features.float().sum() for features in trunk.maps(_blank(trunk)).values()]).sum()
+    for parameter, gradient in zip(trained, torch.autograd.grad(total, trained, allow_unused=True), strict=True):
+        parameter.requires_grad_(gradient is not None)
+
+
 def _looked_at(trunk: Trunk) -> dict[int, Tensor]:
     trunk.backbone.eval()
     with torch.no_grad():

@@ -38,7 +38,7 @@ def predictions(
     size = execution.device_batch or BATCH_SIZES.get(device.type, 32)
     wanted = [Wanted(0, tuple(range(start, min(start + size, len(rows))))) for start in range(0, len(rows), size)]
     with (
-        _evaluating(model),
+        evaluating(model),
         torch.inference_mode(),
         torch.autocast(device.type, dtype, enabled=dtype != torch.float32),
         closing(load(stream, wanted, execution.workers, execution.stall_seconds)) as batches,
@@ -69,7 +69,8 @@ class _Evaluated:
 
 
 @contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode, and afterwards each module in the mode it was in before."""
     before = {module: module.training for module in model.modules()}
     model.eval()
     try:

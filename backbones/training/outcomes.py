@@ -1,5 +1,6 @@
 """What becomes of a training: a fitted model with its history, or one of the ways in which it cannot go on."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,20 +8,27 @@ from backbones.training.trainee import Trainee
 
 Row = dict[str, float]
 """Named numbers of one step or one epoch."""
+SHOWN = 32
+"""Items a message names at most."""
 
 
 class Diverged(ArithmeticError):  # noqa: N818 - an outcome with a status of its own in records
-    """The loss became NaN or infinite, or ran away. Says the step and the loss; no checkpoint keeps what it left."""
+    """The loss became NaN or infinite, or ran away. Says the step and the loss; no checkpoint keeps what it left.
 
-    def __init__(self, step: int, loss: float, first: float) -> None:
+    ``items`` are the names of those it was the loss of: of the micro-batches whose own loss is not finite, else all.
+    """
+
+    def __init__(self, step: int, loss: float, first: float, items: Sequence[str] = ()) -> None:
+        shown = ", ".join(items[:SHOWN]) + (f" and {len(items) - SHOWN} more" if len(items) > SHOWN else "")
         super().__init__(
             f"training diverged: the loss of step {step} is {loss:g} (it began at {first:g}); "
             "lower the learning rate, warm up longer, clip gradients, or look at the items of that step"
+            + (f": {shown}" if items else "")
         )
-        self.step, self.loss, self.first = step, loss, first
+        self.step, self.loss, self.first, self.items = step, loss, first, tuple(items)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.step, self.loss, self.first)
+        return type(self), (self.step, self.loss, self.first, self.items)
 
 
 class OutOfMemory(RuntimeError):  # noqa: N818 - an outcome, as above

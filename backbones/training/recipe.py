@@ -1,6 +1,6 @@
 """What a training does to the weights: every field changes the number, so all of it enters a cell's key."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
@@ -13,6 +13,7 @@ class Recipe:
     ``learning_rate`` is absolute (not scaled with the batch) and the head's; a layer d groups below it has
     ``layer_decay ** d`` times that. ``schedule="cosine"`` warms up linearly and then falls along half a cosine, step
     by step; ``"cosine_by_epoch"`` is timm's of 2023: constant in an epoch, the cosine counted from the first epoch.
+    ``"steps"`` warms up likewise and then divides the rate by ten at each of ``milestones`` (epochs, rising).
     ``decay_vectors``: whether weight decay (and LARS's trust ratio) also acts on parameters of at most one dimension
     (biases, norms); the field leaves them alone. ``betas`` are AdamW's and of Muon's AdamW for what is no matrix;
     ``momentum`` is SGD's, LARS's and Muon's. ``average_decay`` keeps an exponential moving average of the weights
@@ -24,7 +25,8 @@ class Recipe:
     global_batch: int = Field(default=1024, ge=1)
     optimiser: Literal["adamw", "sgd", "lars", "muon"] = "adamw"
     learning_rate: float = Field(default=1e-3, gt=0)
-    schedule: Literal["cosine", "cosine_by_epoch"] = "cosine"
+    schedule: Literal["cosine", "cosine_by_epoch", "steps"] = "cosine"
+    milestones: tuple[Annotated[float, Field(gt=0)], ...] = ()
     warmup_epochs: float = Field(default=5.0, ge=0)
     warmup_learning_rate: float = Field(default=1e-6, ge=0)
     minimum_learning_rate: float = Field(default=1e-6, ge=0)
@@ -47,4 +49,12 @@ class Recipe:
                 f"minimum_learning_rate ({self.minimum_learning_rate:g}) is above "
                 f"learning_rate ({self.learning_rate:g})"
             )
+        self._milestones_in_order()
         return self
+
+    def _milestones_in_order(self) -> None:
+        stepped, written = self.schedule == "steps", ", ".join(f"{each:g}" for each in self.milestones)
+        if stepped != bool(self.milestones):
+            raise ValueError(f"schedule {self.schedule} has milestones ({written}); steps need some, others have none")
+        if list(self.milestones) != sorted(set(self.milestones)) or any(at >= self.epochs for at in self.milestones):
+            raise ValueError(f"milestones ({written}) must rise and come before the end, epoch {self.epochs}")

@@ -6,9 +6,12 @@ from torch.optim import Optimizer
 
 from backbones.training.recipe import Recipe
 
+FALL = 0.1
+"""What a rate that falls in steps is multiplied by at each milestone."""
+
 
 def learning_rate(recipe: Recipe, step: int, steps_an_epoch: int) -> float:
-    """Of step ``step`` (from 0): linear from the warm-up rate to the peak, then half a cosine to the minimum.
+    """Of step ``step`` (from 0): linear from the warm-up rate to the peak, then half a cosine to the minimum, or steps.
 
     By step, the first step is at the warm-up rate, and the cosine spans what is left of the training after warm-up
     (its end, the minimum, would be the step after the last). By epoch, as timm's CosineLRScheduler in its defaults
@@ -21,6 +24,9 @@ def learning_rate(recipe: Recipe, step: int, steps_an_epoch: int) -> float:
         now, start, end = float(step), warmup, float(recipe.epochs * steps_an_epoch)
     if now < warmup:
         return recipe.warmup_learning_rate + (recipe.learning_rate - recipe.warmup_learning_rate) * now / warmup
+    if recipe.schedule == "steps":
+        passed = sum(step >= at * steps_an_epoch for at in recipe.milestones)
+        return max(recipe.learning_rate * FALL**passed, recipe.minimum_learning_rate)
     span = recipe.learning_rate - recipe.minimum_learning_rate
     return recipe.minimum_learning_rate + span * half_cosine(now, start, end)
 

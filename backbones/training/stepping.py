@@ -51,23 +51,24 @@ class Stepper:
         train_mode(self.trainee)
 
     def gradient(self, step: int, parts: int, batches: Iterator[list[Any]]) -> Tensor:
-        """Accumulate the gradient of step ``step`` over this device's micro-batches; its share of the mean loss.
+        """Accumulate the gradient of step ``step`` over this device's micro-batches; their shares of the mean loss.
 
         Micro-batch k of ``parts`` is on device k mod D. One of m of the B items weighs m / B, so that whatever the
         split the gradients' sum is that of the mean over all B; D makes up for the mean that the strategy takes.
+        The shares are a row of ``parts``, zero for other devices' micro-batches.
         """
         self._buffers.keep()
-        loss = torch.zeros((), device=self.fabric.device)
+        losses = torch.zeros(parts, device=self.fabric.device)
         devices = self.fabric.world_size
         try:
             for part in range(self.fabric.global_rank, parts, devices):
                 items = next(batches)
                 with self.patience.held():
-                    loss += self._part(items, step, part, last=part + devices >= parts)
+                    losses[part] = self._part(items, step, part, last=part + devices >= parts)
         except torch.OutOfMemoryError as error:
             reason = str(error).partition("\n")[0]  # not the error: its frames hold the memory
         else:
-            return loss
+            return losses
         self.undo()
         if self.fabric.device.type == "cuda":
             torch.cuda.empty_cache()

@@ -1,5 +1,6 @@
 """The life of one training: its steps and epochs in order, and how it is left and gone on with."""
 
+import math
 import signal
 import time
 from collections import deque
@@ -109,10 +110,10 @@ class Training:
     def _advance(self, batches: Iterator[list[Any]]) -> None:
         begun = time.perf_counter()
         rate = learning_rate(self.recipe, self.step, self.steps_an_epoch)
-        loss = self.stepper.gradient(self.step, self._parts(), batches)
+        losses = self._losses(batches)
         with self.patience.held():
             self.stepper.update(rate)
-            self._untold.append((self.step, rate, self._pulse(loss)))
+            self._untold.append((self.step, rate, self._pulse(losses)))
             self.step += 1
             stop, save = self._tell(but=1)
             self._seconds += time.perf_counter() - begun
@@ -126,14 +127,22 @@ class Training:
         if stop:
             self.patience.deliver(self.patience.pending or signal.SIGTERM)
 
-    def _pulse(self, loss: Tensor) -> Pulse:
-        """The step's mean loss; of a group also whether one of them has been told to stop or the first is to save."""
+    def _losses(self, batches: Iterator[list[Any]]) -> Tensor:
+        """Of the step's micro-batches, once their gradient is there."""
+        try:
+            return self.stepper.gradient(self.step, self._parts(), batches)
+        except Exception:
+            self._tell()  # a loss before it that was not finite explains whatever failed here: it is raised instead
+            raise
+
+    def _pulse(self, losses: Tensor) -> Pulse:
+        """The step's mean loss in its parts; of a group also whether one of them has been told to stop or the first is to save."""
         if not self.group:
-            return Pulse(loss.reshape(1))
+            return Pulse(losses)
         due = self.fabric.is_global_zero and not self._asked and self._save_is_due()
         self._asked = self._asked or due
         flags = [float(self.patience.pending is not None), float(due)]
-        mine = torch.cat([loss.reshape(1), torch.tensor(flags, device=loss.device)])
+        mine = torch.cat([losses, torch.tensor(flags, device=losses.device)])
         return Pulse(cast(Tensor, self.fabric.all_reduce(mine, reduce_op="sum")))
 
     def _tell(self, but: int = 0) -> tuple[bool, bool]:
@@ -142,11 +151,26 @@ class Training:
         with self.patience.held():
             while len(self._untold) > but:
                 step, rate, pulse = self._untold.popleft()
-                loss, *flags = pulse.read()
+                seen = pulse.read()
+                losses, flags = seen[: len(seen) - 2 * self.group], seen[len(seen) - 2 * self.group :]
                 stop, save = stop or any(flags[:1]), save or any(flags[1:])
-                epoch = step // self.steps_an_epoch + 1
-                self.history.step({"step": step + 1.0, "epoch": float(epoch), "loss": loss, "learning_rate": rate})
+                epoch, loss = step // self.steps_an_epoch + 1, sum(losses)
+                row = {"step": step + 1.0, "epoch": float(epoch), "loss": loss, "learning_rate": rate}
+                try:
+                    self.history.step(row)
+                except Diverged as error:
+                    raise Diverged(error.step, error.loss, error.first, self._blamed(step, losses)) from None
         return stop, save
+
+    def _blamed(self, step: int, losses: list[float]) -> list[str]:
+        """The items of the micro-batches whose loss is not finite, of all where it is; which they are is known still,
+        since the order of an epoch is a function of the seed.
+        """
+        size, within = self.recipe.global_batch, step % self.steps_an_epoch
+        order = epoch_order(len(self.job.stream), self.job.seed, step // self.steps_an_epoch).tolist()
+        rows, parts = order[within * size : (within + 1) * size], split(size, len(losses))
+        bad = [part for part, loss in zip(parts, losses, strict=True) if not math.isfinite(loss)] or parts
+        return [self.job.stream.names[row] for part in bad for row in rows[part]]
 
     def _evaluate(self) -> None:
         self._tell()
