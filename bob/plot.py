@@ -113,9 +113,9 @@ def _outputs(store: Store, record: Record) -> "pd.DataFrame | None":
 def _images(options: OpenOptions, record: Record) -> ImagesOf:
     """The images a record is of. Raises ``ValueError`` where those are not what was computed on."""
     named = record.cell.datasets
-    needed = ["dataset"] if "dataset" in named else ["train", "test"]
-    if not set(needed) <= set(named) or len(named[needed[0]]) != 1:
+    if len(named.get("dataset", [])) != 1:
         raise ValueError(f"its images are of {sum(map(len, named.values()))} datasets, not of one")
+    needed = [role for role in ("dataset", "test") if role in named]
     datasets = {role: [_unchanged(name, record, options) for name in named[role]] for role in needed}
     parts: dict[str, tuple[Images, dict[str, int]]] = {}
 
@@ -139,13 +139,13 @@ def _unchanged(name: str, record: Record, options: OpenOptions) -> Dataset:
 
 
 def _part(datasets: Mapping[str, Sequence[Dataset]], role: str) -> Part:
-    """Queries, gallery, or what the record calls that split: of several test sets, each by its own name."""
-    if "dataset" in datasets:
-        (dataset,) = datasets["dataset"]
-        return _ranked(dataset, role) if role in RANKED else unlearnt_part(dataset)
-    if role == HOME:
-        return unlearnt_part(datasets["train"][0])
-    for test in datasets["test"]:
+    """Queries, gallery, or what the record calls that split: ``test``, or of several sets each by its own name."""
+    (dataset,) = datasets["dataset"]
+    if role in RANKED:
+        return _ranked(dataset, role)
+    if role in ("test", HOME):
+        return unlearnt_part(dataset)
+    for test in datasets.get("test", ()):
         if role == test.name:
             return evaluation_part(test)
         split = role.removeprefix(f"{test.name}/")

@@ -1,5 +1,6 @@
 """What a detection record kept of its images, and which of its detections are right at one overlap, as COCO has it."""
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
 RECALLS = np.linspace(0, 1, 101)
 """Where COCO reads precision off."""
 WRONG, RIGHT, NEITHER = 0, 1, -1
-"""A detection finds no object (or one that is found already), finds one, or lies in a crowd."""
+"""A detection finds no object (or one that is found already), finds one, or cannot be judged (it lies in a crowd)."""
 BOX = ["left", "top", "right", "bottom"]
 
 
@@ -48,7 +49,7 @@ def judged(answers: Kept, overlap: float) -> tuple[NDArray[np.int8], NDArray[np.
     (intersection over union) at the least. What finds none may lie in crowds, any number of them in one; there the
     intersection is divided by the detection's own area.
     """
-    verdicts = np.full(len(answers.detections), WRONG, np.int8)
+    verdicts = np.where(unjudged(answers), NEITHER, WRONG).astype(np.int8)
     found = np.zeros(len(answers.objects), np.bool_)
     boxes, there = (each[BOX].to_numpy(np.float64) for each in (answers.detections, answers.objects))
     scores = answers.detections["score"].to_numpy(np.float64)
@@ -59,8 +60,30 @@ def judged(answers: Kept, overlap: float) -> tuple[NDArray[np.int8], NDArray[np.
             continue
         rows = np.asarray(places)[np.argsort(-scores[places], kind="stable")]
         share = overlaps(boxes[rows], there[objects], crowd[objects])
-        verdicts[rows], found[objects] = _greedily(share, crowd[objects], overlap)
+        told, found[objects] = _greedily(share, crowd[objects], overlap)
+        verdicts[rows] = np.where(told == WRONG, verdicts[rows], told)
     return verdicts, found
+
+
+def unjudged(answers: Kept) -> NDArray[np.bool_]:
+    """Which detections are never wrong, of sets whose images were searched for some classes only (LVIS).
+
+    Those of a class that was not looked for in the image, or of which not every object is annotated there.
+    """
+    if "absent" not in answers.images or "incomplete" not in answers.images:
+        return np.zeros(len(answers.detections), np.bool_)
+    absent, incomplete = (
+        {item: json.loads(text) for item, text in zip(answers.images["item"], answers.images[column], strict=True)}
+        for column in ("absent", "incomplete")
+    )
+    annotated = set(zip(answers.objects["item"], answers.objects["label"], strict=True))
+
+    def untold(item: str, label: int) -> bool:
+        searched = absent[item] is None or label in absent[item] or (item, label) in annotated
+        return not searched or label in (incomplete[item] or ())
+
+    pairs = zip(answers.detections["item"], answers.detections["label"], strict=True)
+    return np.asarray([untold(item, int(label)) for item, label in pairs], np.bool_)
 
 
 def _greedily(

@@ -75,6 +75,7 @@ def _figure(
     from matplotlib.figure import Figure
 
     assert images is not None
+    classes = class_names(records[0], split)
     least, f1 = surest(answers, judged(answers, OVERLAP)[0])
     rows = [chosen for chosen in extremes(answers.images) if len(chosen)]
     across = max(map(len, rows), default=1)
@@ -86,7 +87,7 @@ def _figure(
             panel.set_axis_off()
         for place, (row, panel) in enumerate(zip(chosen.to_dict("records"), axes, strict=False)):
             drawn = _of_image(answers, str(row["item"]), least)
-            _show(panel, images(split, str(row["item"])), (int(row["height"]), int(row["width"])), drawn, records[0])
+            _show(panel, images(split, str(row["item"])), (int(row["height"]), int(row["width"])), drawn, classes)
             panel.set_title(_caption(name if place == 0 else "", row, drawn), fontsize=7, loc="left", pad=3)
     _legend(figure, f"drawn are detections scored {least:.2f} or more, where F1 over all images is best ({f1:.2f})")
     return figure
@@ -132,23 +133,25 @@ def _caption(name: str, row: Any, drawn: _Drawn) -> str:
     return f"{head}{label(str(row['item']).rpartition('/')[2], 22)}\nAP50 {row['ap50']:.2f}   {counts}"
 
 
-def _show(panel: "Axes", pixels: NDArray[np.uint8], size: tuple[int, int], drawn: _Drawn, record: Record) -> None:
+def _show(
+    panel: "Axes", pixels: NDArray[np.uint8], size: tuple[int, int], drawn: _Drawn, classes: Sequence[str]
+) -> None:
     height, width = size
     panel.imshow(pixels, extent=(0, width, height, 0), interpolation="lanczos")
     for look, row in drawn.rows:
         if (mask := mask_of(row.get("mask"), size)) is not None:
             _shade(panel, mask, look)
         _box(panel, row, look)
-    _tags(panel, drawn, record, max(size))
+    _tags(panel, drawn, classes, max(size))
     panel.set(xlim=(0, width), ylim=(height, 0), anchor="N")
 
 
-def _tags(panel: "Axes", drawn: _Drawn, record: Record, longer: int) -> None:
+def _tags(panel: "Axes", drawn: _Drawn, classes: Sequence[str], longer: int) -> None:
     """What and how sure, at the upper left of boxes, the surest first; a tag that would cover another is left out."""
     taken: list[tuple[float, float, float]] = []
     for look, row in reversed(drawn.rows):
         score = f" {row['score']:.2f}" if "score" in row else ""
-        text = f"{look.sign} {_class_name(record, int(row['label']))}{score}"
+        text = f"{look.sign} {_name(classes, int(row['label']))}{score}"
         left, top, across = float(row["left"]), float(row["top"]), len(text) * TAG[0] * longer
         if any(left < end and start < left + across and abs(top - at) < TAG[1] * longer for start, end, at in taken):
             continue
@@ -185,9 +188,16 @@ def _box(panel: "Axes", row: Any, look: Look) -> None:
         )  # fmt: skip
 
 
-def _class_name(record: Record, place: int) -> str:
-    names = record.notes.get("classes")
-    return label(str(names[place]), 18) if isinstance(names, list) and place < len(names) else f"class {place}"
+def class_names(record: Record, split: str) -> list[str]:
+    """What the labels of a split stand for: its own test set's, else all that is learnt; none where untold."""
+    for note in (f"classes:{split}", f"classes:{split.rsplit('/', 2)[0]}", "classes"):
+        if isinstance(names := record.notes.get(note), list):
+            return [str(name) for name in names]
+    return []
+
+
+def _name(classes: Sequence[str], place: int) -> str:
+    return label(classes[place], 18) if place < len(classes) else f"class {place}"
 
 
 def _legend(figure: "Figure", how: str) -> None:

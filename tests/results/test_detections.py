@@ -134,6 +134,23 @@ def test_the_three_tables_of_each_test_set_are_told_apart() -> None:
         assert judged(part, 0.5)[0].tolist() == judged(answers, 0.5)[0].tolist()
 
 
+def test_what_was_not_searched_for_is_never_wrong() -> None:
+    """LVIS: an image is searched for the classes annotated in it and for those listed as absent."""
+    answers = random_answers(3)
+    images = answers.images.assign(absent="null", incomplete="null")
+    images.loc[0, ["absent", "incomplete"]] = ["[2]", "[0]"]
+    only = Kept(images, answers.detections, answers.objects[answers.objects["item"] != images["item"][0]])
+    before, found = judged(Kept(answers.images, only.detections, only.objects), 0.5)
+    after, still = judged(only, 0.5)
+    assert (found == still).all()
+    here = (only.detections["item"] == images["item"][0]).to_numpy()
+    assert (before[~here] == after[~here]).all()
+    labels = only.detections["label"].to_numpy()[here]
+    assert set(before[here].tolist()) == {WRONG}
+    assert after[here].tolist() == [WRONG if label == 2 else NEITHER for label in labels]
+    assert set(labels.tolist()) == {0, 1, 2}
+
+
 def test_masks_are_those_that_were_encoded() -> None:
     from pycocotools import mask as oracle
 
