@@ -136,7 +136,7 @@ class Training:
             raise
 
     def _pulse(self, losses: Tensor) -> Pulse:
-        """The step's mean loss in its parts; of a group also whether one of them has been told to stop or the first is to save."""
+        """The step's mean loss in its parts; of a group also whether one was told to stop or the first is to save."""
         if not self.group:
             return Pulse(losses)
         due = self.fabric.is_global_zero and not self._asked and self._save_is_due()

@@ -17,3 +17,8 @@ def build_detector(name: str, trunk: "Trunk", classes: int, settings: "HeadSetti
     """The detector of that name over this trunk. Raises ``ValueError`` with suggestions for an unknown one."""
     build: Callable[[Trunk, int, HeadSettings], Detector] = DETECTORS.load(name)
     return build(trunk, classes, settings)
+
+
+def finds_masks(name: str) -> bool:
+    """Whether the detector of that name draws outlines, and so learns from them: it says so in its name."""
+    return "mask" in name

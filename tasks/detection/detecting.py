@@ -118,11 +118,14 @@ class Detecting(Presets, Search, Recipe, HeadSettings, Jitter, Task):
         )
         chosen = settings.chosen(found.choice, settings.epochs, images + len(parts.val))
         trained = training.on_both(chosen)
-        own = [Note("pyramid", kind), *([Note("settings_of_the_pyramid", self.by_pyramid[kind])] if settings is not self else [])]
+        own = [
+            Note("pyramid", kind),
+            *([Note("settings_of_the_pyramid", self.by_pyramid[kind])] if settings is not self else []),
+        ]
         return trained, [*own, *_search_notes(found), *_data_notes(parts), *_training_notes(trained, chosen)]
 
     def learning_refusal(self, backbone: Backbone, dataset: Dataset) -> str | None:
-        """No dense features, another kind of data, nothing to find, no outlines for masks, fewer images than a batch."""
+        """No dense features, other data, nothing to find, no outlines for masks, or fewer images than a batch."""
         if why := target_refusal(dataset, ("objects",)):
             return why
         try:

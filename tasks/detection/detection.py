@@ -30,7 +30,7 @@ class Detection(Detecting):
 
     def run(self, backbone: Backbone, data: Data, tools: Tools, seed: int) -> Iterator[Score | Outputs | Note]:
         """Choose on val, train, test."""
-        from tasks.detection.evaluation.evaluating import evaluate
+        from tasks.detection.evaluation.report import evaluate
 
         if why := self.refusal(backbone, data):
             raise ValueError(why)
@@ -40,7 +40,8 @@ class Detection(Detecting):
         trained, notes = self.trained(backbone, dataset, parts, tools, seed)
         yield from notes
         assert parts.test.objects is not None
-        yield from evaluate(trained.found(parts.test), parts.test.objects, parts.test.names, dataset.classes)
+        found = trained.found(parts.test)
+        yield from evaluate(found, parts.test.objects, parts.test.names, dataset.classes, dataset.frequency)
 
 
 TASKS = {"detection": Detection}

@@ -15,8 +15,9 @@ from tasks.datasets.joined import join
 from tasks.datasets.partition import Part, Partition
 from tasks.detection.chosen import Chosen
 from tasks.detection.detector_trainee import DetectorTrainee
-from tasks.detection.evaluation.precision import average_precision
-from tasks.detection.evaluation.tables import ImageDetections
+from tasks.detection.evaluation.measured import measured
+from tasks.detection.evaluation.metrics import metrics
+from tasks.detection.evaluation.tables import ImageDetections, tables
 from tasks.detection.jitter import Jitter
 from tasks.detection.predicting import detections
 from tasks.detection.stream import DetectionStream
@@ -44,9 +45,7 @@ class Trained:
 class DetectorTraining:
     """Every training has a folder of its own below the execution's, and goes on from what is in it."""
 
-    def __init__(
-        self, backbone: Backbone, dataset: Dataset, parts: Partition, execution: Execution, seed: int
-    ) -> None:
+    def __init__(self, backbone: Backbone, dataset: Dataset, parts: Partition, execution: Execution, seed: int) -> None:
         self.backbone, self.dataset, self.parts = backbone, dataset, parts
         self.execution, self.seed = execution, seed
 
@@ -90,3 +89,10 @@ class DetectorTraining:
                 chosen.drop_path,
                 chosen.batch_norm,
             )
+
+
+def merit(found: Sequence[ImageDetections], part: Part, classes: Sequence[str]) -> float:
+    """COCO's average precision: of masks where they are found, else of boxes."""
+    assert part.objects is not None
+    asked = tables(found, part.objects, part.names, classes)
+    return metrics(measured(asked, len(classes), "mask" if asked.masks else "box"))["ap"]

@@ -5,7 +5,6 @@ from contextlib import closing
 from itertools import groupby
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from jaxtyping import Float32, UInt8
 from torch import Tensor

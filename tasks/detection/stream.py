@@ -57,8 +57,10 @@ class DetectionStream:
         """Raises ``UnreadableImage`` for what cannot be decoded, ``ValueError`` for a size that is not the declared."""
         image = decode_row(self.part.images, int(self.part.rows[index]))
         objects, name = self._objects[index], self.names[index]
-        if image.shape[1:] != objects.size:
-            raise ValueError(f"{name!r} is {tuple(image.shape[1:])} (height, width), but its objects say {objects.size}")
+        if tuple(image.shape[1:]) != objects.size:
+            raise ValueError(
+                f"{name!r} is {tuple(image.shape[1:])} (height, width), but its objects say {objects.size}"
+            )
         view = drawn(self.jitter, objects.size, chance_of(self.seed, epoch, index))
         found = seen(objects, view, self.masks)
         return Item(
