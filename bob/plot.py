@@ -115,8 +115,11 @@ def _images(options: OpenOptions, record: Record) -> ImagesOf:
     named = record.cell.datasets
     if len(named.get("dataset", [])) != 1:
         raise ValueError(f"its images are of {sum(map(len, named.values()))} datasets, not of one")
-    needed = [role for role in ("dataset", "test") if role in named]
-    datasets = {role: [_unchanged(name, record, options) for name in named[role]] for role in needed}
+    datasets = {
+        role: [_unchanged(name, record, options) for name in names]
+        for role, names in named.items()
+        if role in ("dataset", "test")
+    }
     parts: dict[str, tuple[Images, dict[str, int]]] = {}
 
     def pixels(role: str, item: str) -> NDArray[np.uint8]:
