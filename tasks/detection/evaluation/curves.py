@@ -8,7 +8,7 @@ recalls are reached by each. What was found in vain is only counted.
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float64, Int64
+from jaxtyping import Bool, Float32, Float64, Int64
 from numpy.typing import NDArray
 
 from tasks.detection.evaluation.matching import Matches
@@ -61,14 +61,14 @@ class Curve:
     def positives(self, weights: Weights) -> Float64[np.ndarray, " groups"]:
         """How many objects there are of each group."""
         image, group = self.objects
-        return np.bincount(group, weights[image], minlength=self.groups)
+        return np.asarray(np.bincount(group, weights[image], minlength=self.groups))
 
     def recall(self, first: Bool[np.ndarray, " found"]) -> Float64[np.ndarray, "thresholds groups"]:
         """The share of objects found by the detections that are among the ``first`` (sorted as ``image`` is)."""
         kept = self.segment[self.right & first[self.position]]
         hits = np.bincount(kept, minlength=self.thresholds * self.groups).reshape(self.thresholds, self.groups)
         positives = self.positives(np.ones(1 + max(self.objects[0], default=0)))
-        return np.divide(hits, positives, out=np.full(hits.shape, np.nan), where=positives > 0)
+        return np.asarray(np.divide(hits, positives, out=np.full(hits.shape, np.nan), where=positives > 0))
 
 
 def curve(
@@ -99,6 +99,38 @@ def curve(
         right=counts[to],
         objects=(annotated.image[counts], of_annotated[counts]),
     )
+
+
+def ranked(
+    found: Found,
+    labels: Int64[np.ndarray, " found"],
+    right: Bool[np.ndarray, " found"],
+    counted: Bool[np.ndarray, " found"],
+    objects: tuple[NDArray[np.int64], NDArray[np.int64]],
+    classes: int,
+) -> Curve:
+    """Of detections that are known to be right or wrong, at no threshold in particular; see :class:`Curve`."""
+    ranking = by_group(labels, found.scores)
+    position = np.flatnonzero(right[ranking])
+    sure = np.ones(len(position), dtype=bool)
+    return Curve(
+        groups=classes,
+        thresholds=1,
+        image=found.image[ranking],
+        counted=counted[ranking],
+        begin=np.searchsorted(labels[ranking], np.arange(classes)),
+        position=position,
+        segment=labels[ranking][position],
+        change=1 - counted[ranking][position],
+        right=sure,
+        objects=objects,
+    )
+
+
+def by_group(group: Int64[np.ndarray, " n"], scores: Float32[np.ndarray, " n"]) -> Int64[np.ndarray, " n"]:
+    """The rows sorted by group, then by falling score; equal scores stay in order."""
+    by_score = np.argsort(-scores, kind="stable")
+    return by_score[np.argsort(group[by_score], kind="stable")]
 
 
 def _starts(segment: Int64[np.ndarray, " n"]) -> Int64[np.ndarray, " segments"]:

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int64
 from numpy.typing import NDArray
 
-from tasks.detection.evaluation.curves import Curve, curve
+from tasks.detection.evaluation.curves import Curve, by_group, curve
 from tasks.detection.evaluation.matching import Matches, match
 from tasks.detection.evaluation.overlaps import Kind, Pairs, overlapping
 from tasks.detection.evaluation.tables import Annotated, Found, Tables
@@ -36,6 +36,7 @@ class Measured:
     annotated: Annotated
     classes: int
     images: int
+    kind: Kind
     pairs: Pairs
     order: Int64[np.ndarray, " found"]
     ranking: Int64[np.ndarray, " found"]
@@ -48,7 +49,7 @@ class Measured:
 
     def counts(self, size: str = "all") -> Bool[np.ndarray, " annotated"]:
         """Which objects are to be found."""
-        return ~self.annotated.crowd & _within(self.annotated.areas, size)
+        return np.asarray(~self.annotated.crowd & _within(self.annotated.areas, size))
 
     def curve(self, size: str = "all", thresholds: Sequence[float] = THRESHOLDS) -> Curve:
         """Precision and recall of every class, of objects of a size."""
@@ -58,7 +59,9 @@ class Measured:
     def image_curve(self, threshold: float = 0.5) -> Curve:
         """The same of every image, its classes together: a detection is right if its class is."""
         groups = self.found.image, self.annotated.image, self.images
-        return self._curve(self.matched("all", [threshold]), "all", groups, _ranking(self.found, self.found.image))
+        return self._curve(
+            self.matched("all", [threshold]), "all", groups, by_group(self.found.image, self.found.scores)
+        )
 
     def _curve(
         self, matches: Matches, size: str, groups: tuple[NDArray[np.int64], NDArray[np.int64], int], ranking: Rows
@@ -82,9 +85,10 @@ def measured(tables: Tables, classes: int, kind: Kind = "box") -> Measured:
         annotated=annotated,
         classes=classes,
         images=len(tables.names),
+        kind=kind,
         pairs=overlapping(found, annotated, classes, kind, THRESHOLDS[0]),
         order=order,
-        ranking=_ranking(found, found.labels),
+        ranking=by_group(found.labels, found.scores),
         areas=_mask_areas(found) if kind == "mask" else found.box_areas(),
         open_ended=_among(tables.incomplete, found, classes),
     )
@@ -95,16 +99,9 @@ def _within(areas: NDArray[np.floating], size: str) -> Bool[np.ndarray, " n"]:
     return np.asarray((areas >= least) & (areas <= most))
 
 
-def _ranking(found: Found, group: Rows) -> Rows:
-    """Sorts by group, then by score; equal scores stay in the order of the images."""
-    by_score = np.argsort(-found.scores, kind="stable")
-    return by_score[np.argsort(group[by_score], kind="stable")]
-
-
 def _rank_within(group: Rows, scores: NDArray[np.floating]) -> Rows:
     """How many of the same group have a higher score, or the same and come before."""
-    by_score = np.argsort(-scores, kind="stable")
-    order = by_score[np.argsort(group[by_score], kind="stable")]
+    order = by_group(group, scores)
     starts = np.flatnonzero(np.diff(group[order], prepend=-1))
     rank = np.empty(len(order), np.int64)
     rank[order] = np.arange(len(order)) - np.repeat(starts, np.diff(starts, append=len(order)))
@@ -116,7 +113,7 @@ def _searched(tables: Tables, found: Found, classes: int) -> Bool[np.ndarray, " 
     everything = np.asarray([each is None for each in tables.absent], dtype=bool)
     annotated = tables.annotated.image * classes + tables.annotated.labels
     present = np.isin(found.image * classes + found.labels, annotated)
-    return everything[found.image] | present | _among(tables.absent, found, classes)
+    return np.asarray(everything[found.image] | present | _among(tables.absent, found, classes))
 
 
 def _among(of_images: Sequence[tuple[int, ...] | None], found: Found, classes: int) -> Bool[np.ndarray, " found"]:

@@ -1,12 +1,11 @@
 """The numbers of COCO's evaluation, and of LVIS's, by our names: fractions, and means over the classes with objects."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import numpy as np
 from jaxtyping import Float64
 
-from tasks.detection.evaluation.curves import Curve
 from tasks.detection.evaluation.measured import SIZES, THRESHOLDS, Measured
 
 Frequency = Literal["r", "c", "f"]

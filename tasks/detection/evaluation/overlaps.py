@@ -25,7 +25,7 @@ class Pairs:
 def overlapping(
     found: Found, annotated: Annotated, classes: int, kind: Kind, least: float, across_classes: bool = False
 ) -> Pairs:
-    """Pairs of an image (and of one class, unless ``across_classes``) whose IoU is ``least`` or more, a positive number.
+    """Pairs of an image (and a class, unless ``across_classes``) whose IoU is ``least``, a positive number, or more.
 
     Of a crowd region it is the share of the detection that lies in the region, as COCO's evaluation has it.
     """
@@ -56,7 +56,7 @@ def _of_boxes(found: Found, annotated: Annotated, first: Rows, second: Rows, _: 
     common = sides.clip(0, out=sides).prod(axis=0)
     area = found.box_areas()[first]
     union = area + np.where(annotated.crowd[second], 0, annotated.box_areas()[second] - common)
-    return np.divide(common, union, out=np.zeros_like(common), where=common > 0)
+    return np.asarray(np.divide(common, union, out=np.zeros_like(common), where=common > 0))
 
 
 def _of_masks(found: Found, annotated: Annotated, first: Rows, second: Rows, group: Rows) -> Overlap:

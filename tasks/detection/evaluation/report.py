@@ -7,11 +7,12 @@ import numpy as np
 
 from tasks.base import Note, Outputs, Score
 from tasks.datasets.objects import Objects
+from tasks.detection.evaluation.error_types import error_gains
 from tasks.detection.evaluation.intervals import INTERVALS, intervals
 from tasks.detection.evaluation.measured import Measured, measured
 from tasks.detection.evaluation.metrics import Frequency, by_class, by_image, metrics
 from tasks.detection.evaluation.stored import outputs, stored_tables
-from tasks.detection.evaluation.tables import ImageDetections, Tables, tables
+from tasks.detection.evaluation.tables import ImageDetections, Tables, refuse_invalid, tables
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -43,6 +44,7 @@ def rescore(
 ) -> Iterator[Score | Note]:
     """The same scores and notes from the outputs a store kept (``Store.outputs``), without any detector."""
     asked = stored_tables(table, split)
+    refuse_invalid(asked, len(classes))
     yield from _report(asked, measured(asked, len(classes), "box"), classes, frequency, split)
 
 
@@ -64,6 +66,8 @@ def _report(
                 interval = spread[name] if name in INTERVALS else None
                 yield Score(f"{prefix}{name}", value, split=split, interval=interval)
         yield Note(f"{prefix}ap_by_class{_of(split)}", _named(classes, by_class(each)))
+    for kind, gain in error_gains(boxes).items():
+        yield Score(f"error_{kind}", gain, split=split, higher_is_better=False)
     if undefined:
         yield Note(f"no objects to be found for{_of(split)}", undefined)
 

@@ -1,4 +1,4 @@
-"""What was found in a set of images beside what is annotated there, as columns over all images: evaluation reads these."""
+"""What was found in a set of images beside what is annotated there, as columns over all images."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -37,6 +37,10 @@ class Shapes:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def words(self, row: int) -> str:
+        """One row, to be read."""
+        return f"box {self.boxes[row].tolist()}, class {self.labels[row]}"
+
     def box_areas(self) -> Float64[np.ndarray, " n"]:
         """Pixels of each box."""
         sides = np.diff(self.boxes.astype(np.float64).reshape(-1, 2, 2), axis=1)[:, 0]
@@ -48,6 +52,10 @@ class Found(Shapes):
     """Every detection, image by image."""
 
     scores: Float32[np.ndarray, " n"]
+
+    def words(self, row: int) -> str:
+        """One row, to be read."""
+        return f"{super().words(row)}, score {self.scores[row]}"
 
     def only(self, rows: Int64[np.ndarray, " k"]) -> "Found":
         """Some of them, in the order asked for."""
@@ -99,11 +107,11 @@ def tables(
             f"evaluation needs the same images on both sides: {len(names)} names, detections of {len(found)} images, "
             f"annotations of {len(truths)}"
         )
-    for name, detections, objects in zip(names, found, truths, strict=True):
-        _refuse_invalid(name, detections, objects, len(classes))
+    for name, detections in zip(names, found, strict=True):
+        _refuse_ragged(name, detections)
     if not any((~objects.crowd).any() for objects in truths):
         raise ValueError(f"no object is annotated in any of {len(truths)} images: average precision is undefined")
-    return Tables(
+    whole = Tables(
         names=tuple(names),
         sizes=np.asarray([objects.size for objects in truths], np.int64).reshape(-1, 2),
         absent=tuple(objects.absent for objects in truths),
@@ -124,39 +132,54 @@ def tables(
             outlines=_outlines_annotated(truths),
         ),
     )
+    refuse_invalid(whole, len(classes))
+    return whole
 
 
-def _refuse_invalid(name: str, found: ImageDetections, objects: Objects, classes: int) -> None:
+def refuse_invalid(whole: Tables, classes: int) -> None:
+    """Raises ``ValueError`` for what no metric may be computed from, naming the image and the row in it."""
+    found, annotated = whole.found, whole.annotated
+    for what, rows, bad in (
+        ("detections have a box that is NaN or infinite", found, ~np.isfinite(found.boxes).all(axis=1)),
+        ("detections have a score that is NaN or infinite", found, ~np.isfinite(found.scores)),
+        ("detections have a box that ends before it begins", found, _inverted(found)),
+        (f"detections have a class that is none of the {classes} from 0", found, _unknown(found, classes)),
+        ("objects have a box that is NaN or infinite", annotated, ~np.isfinite(annotated.boxes).all(axis=1)),
+        (f"objects have a class that is none of the {classes} from 0", annotated, _unknown(annotated, classes)),
+        ("detections have a mask of another size than the image", found, _resized(whole, found)),
+        ("objects have a mask of another size than the image", annotated, _resized(whole, annotated)),
+    ):
+        if bad.any():
+            place = int(bad.argmax())
+            image = int(rows.image[place])
+            row = place - int(np.argmax(rows.image == image))
+            raise ValueError(
+                f"{int(bad.sum())} {what}; the first is row {row} of image {whole.names[image]!r} "
+                f"({rows.words(place)}). No metric is computed from it"
+            )
+
+
+def _inverted(found: Found) -> Bool[np.ndarray, " n"]:
+    return np.asarray((found.boxes[:, 2:] < found.boxes[:, :2]).any(axis=1))
+
+
+def _unknown(rows: Shapes, classes: int) -> Bool[np.ndarray, " n"]:
+    return np.asarray((rows.labels < 0) | (rows.labels >= classes))
+
+
+def _resized(whole: Tables, rows: Shapes) -> Bool[np.ndarray, " n"]:
+    if rows.outlines is None:
+        return np.zeros(len(rows), dtype=np.bool_)
+    sizes = np.asarray([each.size for each in rows.outlines], np.int64).reshape(-1, 2)
+    return np.asarray((sizes != whole.sizes[rows.image]).any(axis=1))
+
+
+def _refuse_ragged(name: str, found: ImageDetections) -> None:
     lengths = {"boxes": len(found.boxes), "scores": len(found.scores), "labels": len(found.labels)}
     if found.outlines is not None:
         lengths["outlines"] = len(found.outlines)
     if len(set(lengths.values())) > 1:
         raise ValueError(f"detections of image {name!r} have columns of different lengths: {lengths}")
-    if not len(found.labels):
-        return
-    boxes = np.asarray(found.boxes)
-    for what, bad in (
-        ("a box that is NaN or infinite", ~np.isfinite(boxes).all(axis=1)),
-        ("a score that is NaN or infinite", ~np.isfinite(found.scores)),
-        (
-            "a box whose right or lower side comes before the left or upper one",
-            (boxes[:, 2:] < boxes[:, :2]).any(axis=1),
-        ),
-        (f"a class that is none of the {classes} from 0", (found.labels < 0) | (found.labels >= classes)),
-    ):
-        if bad.any():
-            row = int(bad.argmax())
-            raise ValueError(
-                f"{int(bad.sum())} of {len(bad)} detections in image {name!r} have {what}; the first is row {row}: "
-                f"box {boxes[row].tolist()}, score {found.scores[row]}, label {found.labels[row]}. "
-                "No metric is computed from it"
-            )
-    for row, outline in enumerate(found.outlines or ()):
-        if tuple(outline.size) != tuple(objects.size):
-            raise ValueError(
-                f"detection {row} in image {name!r} has a mask of {outline.size}, the image is {objects.size} "
-                "(height, width)"
-            )
 
 
 def _outlines_found(found: Sequence[ImageDetections], names: Sequence[str]) -> tuple[RunLengths, ...] | None:
