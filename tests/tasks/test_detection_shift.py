@@ -18,6 +18,7 @@ from tasks.datasets.base import Dataset, Split
 from tasks.datasets.objects import Objects
 from tasks.datasets.partition import Part, partition
 from tasks.detection.detection import Detection
+from tasks.detection.detector_training import Trained
 from tasks.detection.evaluation.report import evaluate
 from tasks.detection.evaluation.tables import ImageDetections
 from tasks.detection.limits import Limited, difference, mean_of_others, mean_of_same
@@ -29,8 +30,11 @@ BACKBONE = load("random:timm:test_resnet", Places())
 EXACT: dict[str, Any] = {"detector": "faster-rcnn", "global_batch": 4, "trials": 1, "space": {}}
 
 
-class ByColour:
+class ByColour(Trained):
     """Finds the rectangles of the three colours, smaller ones less surely, and overlooks some images."""
+
+    def __init__(self) -> None:
+        """Nothing was trained."""
 
     def found(self, part: Part) -> list[ImageDetections]:
         return [self._in(part.images.read(row), place) for place, row in enumerate(part.rows.tolist())]
