@@ -92,5 +92,5 @@ def _draw(
     low = np.clip(np.floor(corners.min(axis=0)).astype(int) - 1, 0, (width, height))
     high = np.clip(np.ceil(corners.max(axis=0)).astype(int) + 1, 0, (width, height))
     if (high > low).all():
-        near = tuple((part - low).reshape(-1) for part in moved)
+        near = tuple((part - low).reshape(-1).astype(np.float32) for part in moved)
         mask[low[1] : high[1], low[0] : high[0]] = mask_of(near, (int(high[1] - low[1]), int(high[0] - low[0])))
