@@ -3,7 +3,7 @@
 import hashlib
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,23 +12,25 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from backbones.images import decode
+from backbones.images import Images, decode
 from backbones.plugins import Plugins
 from results.board import comparable
 from results.plots.base import Draw, Evidence, ImagesOf, Picture
 from results.record import DamageError, Record
 from results.store import Store
 from tasks.catalogue import open_dataset, protocol_versions
-from tasks.datasets.base import Dataset, OpenOptions, Split
-from tasks.datasets.partition import evaluation_part
+from tasks.datasets.base import Dataset, OpenOptions
+from tasks.datasets.partition import Part, evaluation_part, unlearnt_part, whole_part
+from tasks.ood.shift import HOME
 
 if TYPE_CHECKING:
     import pandas as pd
 
 PLOTS = Plugins("plot", "results.plots", "PLOTS", "bob.plots")
 DPI = 150
-SIDE = 256
-"""The longer side of an image on a contact sheet, in pixels."""
+SIDE = 512
+"""The longer side of an image that is shown, in pixels: of what is drawn widest there are 2.6 inches of 150 dots."""
+RANKED = ("query", "gallery")
 
 
 class PlotsError(ValueError):
@@ -109,29 +111,52 @@ def _outputs(store: Store, record: Record) -> "pd.DataFrame | None":
 
 
 def _images(options: OpenOptions, record: Record) -> ImagesOf:
-    """The images of the one dataset a record is of. Raises ``ValueError`` where it is not what was computed on."""
-    names = record.cell.datasets.get("dataset", [])
-    if len(names) != 1:
-        raise ValueError(f"its images are of {len(names)} datasets, not of one")
-    dataset = open_dataset(names[0], options)
-    if record.identity.manifests.get(dataset.name) != dataset.manifest_sha256:
-        raise ValueError(f"dataset {names[0]!r} has other contents now than when the record was made; run it again")
-    places = {role: _places(_split(dataset, role)) for role in ("query", "gallery")}
+    """The images a record is of. Raises ``ValueError`` where those are not what was computed on."""
+    named = record.cell.datasets
+    if len(named.get("dataset", [])) != 1:
+        raise ValueError(f"its images are of {sum(map(len, named.values()))} datasets, not of one")
+    datasets = {
+        role: [_unchanged(name, record, options) for name in names]
+        for role, names in named.items()
+        if role in ("dataset", "test")
+    }
+    parts: dict[str, tuple[Images, dict[str, int]]] = {}
 
     def pixels(role: str, item: str) -> NDArray[np.uint8]:
-        images = _split(dataset, role).images
-        image = Image.fromarray(decode(images.read(places[role][item])).permute(1, 2, 0).numpy())
+        if role not in parts:
+            part = _part(datasets, role)
+            parts[role] = part.images, dict(zip(part.names, part.rows.tolist(), strict=True))
+        images, places = parts[role]
+        image = Image.fromarray(decode(images.read(places[item])).permute(1, 2, 0).numpy())
         image.thumbnail((SIDE, SIDE))
         return np.asarray(image)
 
     return pixels
 
 
-def _split(dataset: Dataset, role: str) -> Split:
+def _unchanged(name: str, record: Record, options: OpenOptions) -> Dataset:
+    dataset = open_dataset(name, options)
+    if record.identity.manifests.get(dataset.name) != dataset.manifest_sha256:
+        raise ValueError(f"dataset {name!r} has other contents now than when the record was made; run it again")
+    return dataset
+
+
+def _part(datasets: Mapping[str, Sequence[Dataset]], role: str) -> Part:
+    """Queries, gallery, or what the record calls that split: ``test``, or of several sets each by its own name."""
+    (dataset,) = datasets["dataset"]
+    if role in RANKED:
+        return _ranked(dataset, role)
+    if role in ("test", HOME):
+        return unlearnt_part(dataset)
+    for test in datasets.get("test", ()):
+        if role == test.name:
+            return evaluation_part(test)
+        split = role.removeprefix(f"{test.name}/")
+        if split != role and split in test.splits:
+            return whole_part(split, test.splits[split])
+    raise KeyError(role)
+
+
+def _ranked(dataset: Dataset, role: str) -> Part:
     """Of a dataset without queries and gallery both are what it is asked on, leaving one out."""
-    whole = not {"query", "gallery"} <= set(dataset.splits)
-    return dataset.splits[evaluation_part(dataset).split if whole else role]
-
-
-def _places(split: Split) -> dict[str, int]:
-    return {name: row for row, name in enumerate(split.images.names)}
+    return whole_part(role, dataset.splits[role]) if set(RANKED) <= set(dataset.splits) else evaluation_part(dataset)

@@ -64,13 +64,15 @@ class Cell(_Frozen):
 
     def roles(self) -> list[str]:
         """The roles in the order of a question: train first, test last, query before gallery."""
-        return sorted(self.datasets, key=lambda role: (role == "train", role), reverse=True)
+        return sorted(self.datasets, key=lambda role: (role != "test", role == "train", role), reverse=True)
 
     def setting(self) -> str:
         """The column it belongs to: task, data and settings, without backbone and seed.
 
         >>> Cell(backbone="b", task="retrieval", datasets={"dataset": ["digits"]}, settings={"k": 5}).setting()
         'retrieval digits k=5'
+        >>> Cell(backbone="b", task="detection.shift", datasets={"dataset": ["sim"], "test": ["x", "y"]}).setting()
+        'detection.shift sim > x, y'
 
         A setting of many words (a list, a mapping) is cut short, and told apart by a hash of it.
         """

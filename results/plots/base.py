@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 ImagesOf = Callable[[str, str], NDArray[np.uint8]]
-"""``images(role, name)``: pixels (height, width, 3) of a ``query`` or ``gallery`` image; ``KeyError`` if not there."""
+"""``images(role, name)``: pixels (height, width, 3), perhaps fewer than the image has, of a ``query`` or ``gallery``
+image or of one of a record's split (``test``, or a test set's own name); ``KeyError`` if not there."""
 
 
 @dataclass(frozen=True)

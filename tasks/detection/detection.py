@@ -37,6 +37,7 @@ class Detection(Detecting):
         dataset = data["dataset"][0]
         parts = partition(dataset, seed)
         yield from (Note(f"{name}_part", origin) for name, origin in parts.notes.items())
+        yield Note("classes", list(dataset.classes))
         trained, notes = self.trained(backbone, dataset, parts, tools, seed)
         yield from notes
         assert parts.test.objects is not None
