@@ -250,7 +250,7 @@ def _open_options(options: DataOptions) -> "OpenOptions":
     from tasks.datasets.base import OpenOptions
 
     places = Places(tuple(dict.fromkeys([options.data_root, Path(".")])), options.trust)
-    return OpenOptions(places, options.cache, options.skip_unreadable)
+    return OpenOptions(places, options.cache, options.skip_unreadable, drop_bad_boxes=options.drop_bad_boxes)
 
 
 def _resolve(asked: Asked, options: RunOptions) -> "tuple[list[Cell], Roster]":

@@ -57,6 +57,7 @@ class DataOptions(StoreOptions):
     data_root: Annotated[Path, _option("Where relative paths of data, cards and weights are looked up.")] = Path(".")
     cache: Annotated[Path, _option("Folder of cached features and manifests; may be deleted.")] = Path("outputs/cache")
     skip_unreadable: Annotated[bool, _option("Leave damaged images out, counted in the record.")] = False
+    drop_bad_boxes: Annotated[bool, _option("Leave out objects whose box is none, counted in the record.")] = False
     trust: Annotated[bool, _option("Read weights that can run code (TorchScript, pickles); recorded.")] = False
 
 

@@ -7,7 +7,7 @@ from itertools import groupby
 import numpy as np
 from jaxtyping import UInt8
 
-from tasks.datasets.base import Dataset, OpenOptions, Split, Target
+from tasks.datasets.base import Dataset, Frequency, OpenOptions, Split, Target
 from tasks.datasets.content_hashes import content_hashes
 from tasks.datasets.label_maps import LabelMaps
 from tasks.datasets.manifest import Item, class_warnings, leaks, manifest_sha256, shared_groups
@@ -26,7 +26,7 @@ class Found:
     """What a reader found. ``classes`` in label order; ``made_here`` images need no check that they decode.
 
     ``judged`` says by name which images of the gallery answer each query, where a reader knows it. ``meaning`` says,
-    for target pixels, which class each value of the maps stands for (``LabelMaps``).
+    for target pixels, which class each value of the maps stands for (``LabelMaps``). ``frequency`` is of each class.
     """
 
     name: str
@@ -40,6 +40,7 @@ class Found:
     target: Target = "class"
     judged: Mapping[str, Judged] | None = None
     meaning: UInt8[np.ndarray, "256"] | None = None
+    frequency: tuple[Frequency, ...] | None = None
 
 
 def assemble(found: Found, options: OpenOptions) -> Dataset:
@@ -76,7 +77,9 @@ def assemble(found: Found, options: OpenOptions) -> Dataset:
         name=found.name,
         classes=found.classes,
         splits=splits,
-        manifest_sha256=manifest_sha256(used, contents, found.target, found.classes, found.judged, content),
+        manifest_sha256=manifest_sha256(
+            used, contents, found.target, found.classes, found.judged, content, found.frequency
+        ),
         licence=found.licence,
         source=found.origin,
         n_total=len(items),
@@ -84,6 +87,7 @@ def assemble(found: Found, options: OpenOptions) -> Dataset:
         warnings=(*found.warnings, *skipped, *class_warnings(used), *_leaks(splits)),
         target=found.target,
         relevance=_relevance(found, used),
+        frequency=found.frequency,
     )
 
 

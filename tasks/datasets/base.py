@@ -20,6 +20,9 @@ Target = Literal["class", "multilabel", "ordinal", "value", "relevance", "captio
 but which images of the gallery answer it; nothing but texts that describe it; its objects, each with a class and a box;
 or the class of each of its pixels."""
 
+Frequency = Literal["r", "c", "f"]
+"""Rare, common, frequent: in how many images of train a class is, in LVIS's bins (up to 10, up to 100, more)."""
+
 
 @dataclass(frozen=True)
 class Split:
@@ -59,6 +62,7 @@ class Dataset:
     ``manifest_sha256`` is the identity: it covers every image's content, its split, its class name, targets, group,
     captions, objects and map, and the relevance by the images' names.
     ``n_total`` counts what was found, ``n_used`` what could be read (fewer only under ``skip_unreadable``).
+    ``frequency``, where a set states it (LVIS), says of each class whether it is rare, common or frequent in train.
     ``warnings`` are true statements a reader of the results must see (leaked duplicates, skipped files, ...).
     """
 
@@ -73,6 +77,7 @@ class Dataset:
     warnings: tuple[str, ...] = ()
     target: Target = "class"
     relevance: Relevance | None = field(default=None, repr=False)
+    frequency: tuple[Frequency, ...] | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)
@@ -81,6 +86,7 @@ class OpenOptions:
 
     Without ``download`` nothing is fetched: a set that is not on disk is a ``FileNotFoundError``. Sets of tens of GB or
     more are fetched by name only with ``large_downloads``: a folder that is called otherwise must not cost that.
+    ``drop_bad_boxes`` leaves out objects whose box has no width or height or is no box, and says how many.
     """
 
     places: Places = Places()
@@ -88,6 +94,7 @@ class OpenOptions:
     skip_unreadable: bool = False
     download: bool = True
     large_downloads: bool = False
+    drop_bad_boxes: bool = False
 
 
 class Reader(Protocol):

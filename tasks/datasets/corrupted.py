@@ -78,6 +78,7 @@ def read(reference: str, options: OpenOptions) -> Dataset:
         n_used=len(splits) * len(part),
         warnings=dataset.warnings,
         target=dataset.target,
+        frequency=dataset.frequency,
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
 from typing import NamedTuple
 
-from tasks.datasets.base import Target
+from tasks.datasets.base import Frequency, Target
 from tasks.datasets.objects import Objects
 from tasks.datasets.relevance import Judged
 from tasks.datasets.sources import some
@@ -38,13 +38,14 @@ def manifest_sha256(
     classes: Sequence[str] = (),
     judged: Mapping[str, Judged] | None = None,
     maps: Mapping[str, str] | None = None,
+    frequency: Sequence[Frequency] | None = None,
 ) -> str:
     """SHA-256 over the sorted (split, name, class name, content hash) of every image, a JSON line each.
 
     Targets, group, captions, objects and the content of the map (``maps`` holds it by its file) are in the line of an
     image that has them. Where the target is more than a class the
     kind and its ``classes`` come first, since there the order of the classes says which column is whose, or how far
-    apart two are. What was judged of each query by its name comes last.
+    apart two are; then their ``frequency``, if it is known. What was judged of each query by its name comes last.
 
     >>> one, other = Item("all", "cat", "a.jpg", "a.jpg"), Item("all", "dog", "a.jpg", "a.jpg")
     >>> manifest_sha256([one], ["00"]) == manifest_sha256([other], ["00"])
@@ -53,6 +54,8 @@ def manifest_sha256(
     digest = hashlib.sha256()
     if target != "class":
         digest.update(json.dumps([target, *classes]).encode() + b"\n")
+    if frequency is not None:
+        digest.update(json.dumps(["frequency", *frequency]).encode() + b"\n")
     for row in sorted(_line(item, content, maps or {}) for item, content in zip(items, sha256, strict=True)):
         digest.update(json.dumps(row).encode() + b"\n")
     for query, one in sorted((judged or {}).items()):

@@ -1,0 +1,106 @@
+"""coco:PATH[#ANNOTATIONS][?images=PATH] - a set of COCO's json format, COCO itself or your own, a folder or a zip.
+
+For instance ``coco:coco`` (``annotations/instances_train2017.json``, images in ``train2017/`` or in a stored
+``train2017.zip``), ``coco:bccd_detection.zip`` (``train.json``, ``val.json``, ``test.json``), or
+``coco:coco_mini.zip#instances_seg`` (``instances_seg_train.json`` among others). ``?images=PATH`` is another folder or
+zip that holds the images. An image without annotations is a negative; every object has an outline or none has.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from tasks.datasets.assembly import Found, assemble
+from tasks.datasets.base import Dataset, OpenOptions
+from tasks.datasets.coco_layout import Table, candidate_folders, find_images, find_tables
+from tasks.datasets.coco_objects import Pictures, objects_of
+from tasks.datasets.coco_tables import CocoTable, fields_of, read_table
+from tasks.datasets.content_hashes import content_hashes
+from tasks.datasets.listed import inside
+from tasks.datasets.manifest import Item
+from tasks.datasets.object_checks import Findings, check_categories
+from tasks.datasets.packed_beside import with_packed
+from tasks.datasets.readable import check_readable, decoded_sizes
+from tasks.datasets.references import open_source, parse
+from tasks.datasets.sources import Source
+
+
+def read(reference: str, options: OpenOptions) -> Dataset:
+    """Open a set; classes are in the order of the categories' numbers, which the dataset no longer knows.
+
+    Raises ``FileNotFoundError`` for what is not there and ``ValueError`` with everything that must be mended.
+    """
+    return open_coco("coco", reference, options)
+
+
+def open_coco(reader: str, reference: str, options: OpenOptions, federated: bool = False) -> Dataset:
+    """What ``read`` says; of a ``federated`` set every image must say for which classes it was searched."""
+    parts = parse(reference, reader, ("images",))
+    name = f"{reader}:{reference}"
+    annotated = open_source(parts.path, options.places)
+    elsewhere = parts.settings.get("images")
+    try:
+        places = find_tables(annotated.files(), parts.part)
+    except ValueError as error:
+        raise ValueError(f"dataset {name!r}: {error}") from error
+    tables = {split: read_table(annotated, place.file) for split, place in places.items()}
+    if elsewhere:
+        places = {split: place.at_top() for split, place in places.items()}
+    source = open_source(elsewhere, options.places) if elsewhere else annotated
+    source = with_packed(source, [folder for place in places.values() for folder in candidate_folders(place)])
+    files = frozenset(source.files())
+    pictures = {split: _pictures(tables[split], place, files) for split, place in places.items()}
+
+    findings = Findings()
+    check_categories({split: table.categories for split, table in tables.items()}, findings)
+    sizes = _sizes(source, pictures, files, options, findings)
+    objects = objects_of(pictures, sizes, federated, options.drop_bad_boxes, findings)
+    first = next(iter(tables.values()))
+    found = Found(
+        name,
+        source,
+        [
+            Item(split, "", file, f"{split}/{image}", objects=own)
+            for split, each in pictures.items()
+            for file, image, own in zip(each.files, each.names, objects[split], strict=True)
+        ],
+        tuple(first.categories.values()),
+        f"{parts.path}, images in {elsewhere}" if elsewhere else parts.path,
+        warnings=findings.finish(name),
+        target="objects",
+        frequency=first.frequency,
+    )
+    return assemble(found, options)
+
+
+def _pictures(table: CocoTable, place: Table, files: frozenset[str]) -> Pictures:
+    if not table.images:
+        raise ValueError(f"{table.file} lists no images")
+    with fields_of(table.file):
+        names = [inside(_name(image), Path(table.file)) for image in table.images]
+    return Pictures(table, names, find_images(names, place, files))
+
+
+def _name(image: Mapping[str, object]) -> str:
+    """LVIS gives no name of a file, but the address the image had: its split's folder and its name."""
+    return str(image["file_name"]) if "file_name" in image else "/".join(str(image["coco_url"]).split("/")[-2:])
+
+
+def _sizes(
+    source: Source, pictures: Mapping[str, Pictures], files: frozenset[str], options: OpenOptions, findings: Findings
+) -> dict[str, tuple[int, int]]:
+    """The (height, width) of every image that decodes; the others are errors, unless they are to be skipped."""
+    here = sorted({file for each in pictures.values() for file in each.files if file in files})
+    contents = content_hashes(source, here, options.cache)
+    if not options.skip_unreadable:
+        bad = check_readable(source, here, contents, options.cache)
+        findings.error(
+            "images cannot be read (mend or remove them, or leave them out with --skip-unreadable)",
+            [f"{file}: {reason}" for file, reason in bad.items()],
+        )
+        for split, each in pictures.items():
+            lacking = [file for file in each.files if file not in files]
+            findings.error(f"of {len(each.files):,} images of {split} are not in {source.location}", lacking)
+    return decoded_sizes(source, here, contents, options.cache)
+
+
+DATASETS = {"coco": read}
