@@ -13,9 +13,8 @@ from backbones.images import UnreadableImage
 from tasks.datasets.assembly import Found, assemble
 from tasks.datasets.base import Dataset, OpenOptions, Split
 from tasks.datasets.content_hashes import in_threads
-from tasks.datasets.image_sizes import image_sizes
 from tasks.datasets.label_maps import VOID, stored_values
-from tasks.datasets.readable import listing
+from tasks.datasets.readable import decoded_sizes, listing
 from tasks.datasets.remembered import load_table, save_table, table_path
 from tasks.datasets.sources import Source, SourceImages
 
@@ -89,20 +88,19 @@ def _wrong(split: Split, known: Collection[int], cache: Path) -> Iterator[tuple[
     maps = split.maps.images
     assert isinstance(images, SourceImages)
     assert isinstance(maps, SourceImages)
-    sizes = image_sizes(images.source, images.files, cache)
+    sizes = decoded_sizes(images.source, images.files, images.sha256, cache)
     for file, held, image in zip(maps.files, _held(maps, cache), images.files, strict=True):
         if reason := _reason(held, sizes[image], known):
             yield file, reason
 
 
-def _reason(held: str, size: tuple[int, int] | None, known: Collection[int]) -> str:
+def _reason(held: str, size: tuple[int, int], known: Collection[int]) -> str:
     """Why a map is wrong, or nothing. ``held`` is :func:`_holds` of it."""
     if not held.startswith(_SOUND):
         return held
     height, width, *values = map(int, held.removeprefix(_SOUND).split())
     if (height, width) != size:
-        image = "of no known size" if size is None else f"{size[1]} x {size[0]}"
-        return f"is {width} x {height} pixels, but its image is {image}"
+        return f"is {width} x {height} pixels, but its image is {size[1]} x {size[0]}"
     if unknown := [str(value) for value in values if value not in known]:
         return f"holds {', '.join(unknown)}, which the list of classes does not name"
     return ""
