@@ -6,27 +6,28 @@ instance ``pixels:coco_mini.zip`` or ``pixels:my_set?classes=classes.txt&void=0,
 mapping of values to names, or a list, alone or under ``classes`` or ``names``) or text with a name a line, from 0.
 """
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import PurePosixPath
-from typing import Any
 
-from backbones.strict_yaml import load_yaml
 from tasks.datasets.assembly import Found
 from tasks.datasets.base import Dataset, OpenOptions
-from tasks.datasets.class_folders import SPLIT_NAMES, is_image, is_junk
+from tasks.datasets.class_folders import is_image, is_junk
 from tasks.datasets.label_maps import VOID
+from tasks.datasets.listed_classes import find_listing, numbered_names, read_text, read_yaml_of
 from tasks.datasets.manifest import Item
+from tasks.datasets.paired_files import IMAGE_WORDS, Key, folder_words, key_of, split_of, wrapper
 from tasks.datasets.pixel_classes import PixelClasses, assemble_maps
 from tasks.datasets.references import open_source, parse
 from tasks.datasets.sources import Source, printable, some
 
-IMAGE_WORDS = frozenset({"image", "images", "img", "imgs", "jpegimages"})
 MAP_WORDS = frozenset(
     {"mask", "masks", "annotation", "annotations", "label", "labels", "map", "maps", "semantic", "segmentation"}
 )
 VOID_NAMES = frozenset({"unlabeled", "unlabelled", "void", "ignore", "ignored"})
-LIST_ENDINGS = ("yaml", "yml", "txt")
+LIST_ENDINGS = (".yaml", ".yml", ".txt")
+LIST_HINT = (
+    "say ?classes=FILE, or put a classes.txt with a name a line (the first is value 0) or a classes.yaml of values and "
+    "names beside the folders"
+)
 
 
 def read(reference: str, options: OpenOptions) -> Dataset:
@@ -44,7 +45,7 @@ def read(reference: str, options: OpenOptions) -> Dataset:
         if parts.part:
             raise ValueError(f"part {parts.part!r}; such sets have no parts, name the folder itself")
         files = [file for file in source.files() if not is_junk(file)]
-        top = _wrapper(files)
+        top = wrapper(files)
         named = _class_names(source, files, top, parts.settings.get("classes", ""))
         pixel_classes, notes = _void_apart(named, parts.settings.get("void"))
         items, left = _items(files, top)
@@ -57,17 +58,12 @@ def read(reference: str, options: OpenOptions) -> Dataset:
     return assemble_maps(found, pixel_classes.known, options)
 
 
-def _wrapper(files: Sequence[str]) -> str:
-    """The folder that holds everything, as archives often have one, with its slash; else nothing."""
-    tops = {file.partition("/")[0] for file in files}
-    return f"{tops.pop()}/" if len(tops) == 1 and all("/" in file for file in files) else ""
-
-
 def _items(files: Iterable[str], top: str) -> tuple[list[Item], list[str]]:
     """Every image with its map, and a warning where maps have no image."""
-    images, maps = dict[tuple[str, ...], str](), dict[tuple[str, ...], str]()
+    images, maps = dict[Key, str](), dict[Key, str]()
     for file in filter(is_image, files):
-        key, is_map = _key(file.removeprefix(top))
+        name = file.removeprefix(top)
+        key, is_map = key_of(name, IMAGE_WORDS | MAP_WORDS), _is_map(name)
         held = maps if is_map else images
         if key in held:
             what = "the map" if is_map else "an image"
@@ -81,62 +77,23 @@ def _items(files: Iterable[str], top: str) -> tuple[list[Item], list[str]]:
     if lost := [file for key, file in images.items() if key not in maps]:
         raise ValueError(f"{len(lost)} of {len(images)} images have no map of their name: {some(lost)}")
     spare = [file for key, file in maps.items() if key not in images]
-    items = [Item(_split(key), "", file, file.removeprefix(top), map=maps[key]) for key, file in images.items()]
+    items = [Item(split_of(key), "", file, file.removeprefix(top), map=maps[key]) for key, file in images.items()]
     return items, [f"{len(spare)} maps without an image were ignored: {some(spare)}"] if spare else []
 
 
-def _key(name: str) -> tuple[tuple[str, ...], bool]:
-    """What an image and its map share: the words of their folders but those for images and maps, and the stem.
-
-    >>> _key("semantic_train/1.png"), _key("images/train/1.jpg")
-    ((('train', '1'), True), (('train', '1'), False))
-    """
-    path = PurePosixPath(name)
-    words = [word for folder in path.parts[:-1] for word in re.split(r"[_\-. ]", folder)]
-    kept = [word for word in words if word.lower() not in IMAGE_WORDS | MAP_WORDS]
-    return (*kept, path.stem), any(word.lower() in MAP_WORDS for word in words)
-
-
-def _split(key: Sequence[str]) -> str:
-    """The split the folders name first, of any case; else all."""
-    return next((SPLIT_NAMES[word.lower()] for word in key[:-1] if word.lower() in SPLIT_NAMES), "all")
+def _is_map(name: str) -> bool:
+    return any(word.lower() in MAP_WORDS for word in folder_words(name))
 
 
 def _class_names(source: Source, files: Sequence[str], top: str, asked: str) -> dict[int, str]:
     """The name of each value, from the file asked for, or from the only list of classes at the top of the set."""
-    at_top = [file for file in files if file.startswith(top) and "/" not in file.removeprefix(top)]
-    lists = [file for file in at_top if file.rpartition(".")[2].lower() in LIST_ENDINGS]
-    if asked:
-        lists = [file for file in (asked, top + asked) if file in files][:1]
-    elif len(lists) > 1:
-        raise ValueError(f"{len(lists)} files may list the classes ({some(lists)}); say ?classes=FILE")
-    if not lists:
-        raise ValueError(
-            f"no list of classes{f' {asked!r}' if asked else ''}; put a classes.txt with a name a line (the first is "
-            "value 0), or a classes.yaml of values and names, beside the folders"
-        )
-    file = lists[0]
-    try:
-        text = source.read(file).decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{printable(file)} is not UTF-8 text: {error}") from error
+    file = find_listing(files, top, asked, LIST_ENDINGS, LIST_HINT)
     if file.lower().endswith("txt"):
-        return dict(enumerate(line.strip() for line in text.strip().splitlines()))
-    return _named_in(load_yaml(text, printable(file)), printable(file))
-
-
-def _named_in(content: Any, file: str) -> dict[int, str]:
-    """The names in a list of classes as YAML holds it."""
+        return dict(enumerate(line.strip() for line in read_text(source, file).strip().splitlines()))
+    content = read_yaml_of(source, file)
     if isinstance(content, Mapping):
         content = next((content[key] for key in ("classes", "names") if key in content), content)
-    if isinstance(content, list):
-        content = dict(enumerate(content))
-    if not isinstance(content, Mapping) or not content:
-        raise ValueError(f"{file} has no classes: a mapping of values to names, or a list of names")
-    for value, name in content.items():
-        if not isinstance(value, int) or isinstance(value, bool) or not isinstance(name, str) or not name:
-            raise ValueError(f"{file}: {value!r}: {name!r} is no value with a name, like '3: car'")
-    return dict(content)
+    return numbered_names(content, printable(file))
 
 
 def _void_apart(named: Mapping[int, str], asked: str | None) -> tuple[PixelClasses, list[str]]:
