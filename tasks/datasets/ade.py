@@ -1,7 +1,8 @@
 """ade:PATH - ADE20K as its scene parsing challenge packs it (ADEChallengeData2016): 150 classes for every pixel.
 
-The folder or zip holds ``images/training``, ``images/validation``, the same below ``annotations/``, and
-``objectInfo150.txt``. For instance ``ade:ADEChallengeData2016.zip``. Pixels of 0 are of none of the classes; the test is the official val.
+The folder or zip holds ``images/training``, ``images/validation``, the same two below ``annotations/``, and
+``objectInfo150.txt``. For instance ``ade:ADEChallengeData2016.zip``. Pixels of 0 are of none of the classes; the test
+is the official val.
 """
 
 import csv

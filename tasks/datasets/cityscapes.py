@@ -5,7 +5,7 @@ The folder or zip holds ``leftImg8bit/`` and ``gtFine/`` as they unpack. For ins
 one and the test is the official val, since the published test has no annotations. Groups of objects are crowds.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Hashable, Iterable, Mapping
 from functools import partial
 from importlib.metadata import version
 
@@ -49,7 +49,7 @@ def read(reference: str, options: OpenOptions) -> Dataset:
         for image, split in images.items()
         if said[image] in read_in
     ]
-    labels = {name: label for label, name in enumerate(classes)}
+    labels: dict[Hashable, int] = {name: label for label, name in enumerate(classes)}
     found = Annotated(f"cityscapes:{reference}", source, pictures, classes, labels, parts.path, outlined=True)
     return assemble_objects(found, findings, options)
 

@@ -7,7 +7,7 @@ are numbered from 1 and hold their last pixel; objects marked difficult are crow
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 
 from tasks.datasets.annotated_images import Annotated, Picture, assemble_objects
 from tasks.datasets.base import Dataset, OpenOptions
@@ -63,7 +63,7 @@ def open_voc(
         "classes differ only in case; they are kept apart", sorted(each for each in found if spelt[each.casefold()] > 1)
     )
     classes = asked or tuple(sorted(found))
-    labels = {each: label for label, each in enumerate(classes)}
+    labels: dict[Hashable, int] = {each: label for label, each in enumerate(classes)}
     return assemble_objects(Annotated(name, source, pictures, classes, labels, origin), findings, options)
 
 
