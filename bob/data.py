@@ -39,7 +39,9 @@ def check(name: str, options: OpenOptions, store: Path) -> tuple[list[str], bool
 
 def _seen(dataset: Dataset) -> Iterator[str]:
     yield f"{dataset.name}: {dataset.source}"
-    yield from (f"split {split}: {len(images):,} images" for split, images in dataset.splits.items())
+    for split, images in dataset.splits.items():
+        objects = "" if images.objects is None else f", {sum(map(len, images.objects)):,} objects"
+        yield f"split {split}: {len(images):,} images{objects}"
     yield f"classes: {len(dataset.classes):,}"
     yield f"manifest: {dataset.manifest_sha256}"
 

@@ -6,12 +6,12 @@ For instance ``coco:coco`` (``annotations/instances_train2017.json``, images in 
 zip that holds the images. An image without annotations is a negative; every object has an outline or none has.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tasks.datasets.assembly import Found, assemble
 from tasks.datasets.base import Dataset, OpenOptions
-from tasks.datasets.coco_layout import Table, candidate_folders, find_images, find_tables
+from tasks.datasets.coco_layout import find_images, find_tables, packed_folders
 from tasks.datasets.coco_objects import Pictures, objects_of
 from tasks.datasets.coco_tables import CocoTable, fields_of, read_table
 from tasks.datasets.content_hashes import content_hashes
@@ -23,32 +23,46 @@ from tasks.datasets.readable import check_readable, decoded_sizes
 from tasks.datasets.references import open_source, parse
 from tasks.datasets.sources import Source
 
+USUAL = ("", "instances")
+"""Kinds of annotations that are objects: COCO has captions and keypoints beside them."""
+
 
 def read(reference: str, options: OpenOptions) -> Dataset:
     """Open a set; classes are in the order of the categories' numbers, which the dataset no longer knows.
 
     Raises ``FileNotFoundError`` for what is not there and ``ValueError`` with everything that must be mended.
     """
-    return open_coco("coco", reference, options)
+    return open_coco("coco", reference, options, USUAL)
 
 
-def open_coco(reader: str, reference: str, options: OpenOptions, federated: bool = False) -> Dataset:
-    """What ``read`` says; of a ``federated`` set every image must say for which classes it was searched."""
+def open_coco(
+    reader: str, reference: str, options: OpenOptions, usual: Sequence[str], federated: bool = False
+) -> Dataset:
+    """What ``read`` says. Of several sets of annotations one of the ``usual`` kinds needs no name.
+
+    Every image of a ``federated`` set must say for which classes it was searched.
+    """
     parts = parse(reference, reader, ("images",))
     name = f"{reader}:{reference}"
     annotated = open_source(parts.path, options.places)
     elsewhere = parts.settings.get("images")
     try:
-        places = find_tables(annotated.files(), parts.part)
+        places = find_tables(annotated.files(), parts.part, usual)
     except ValueError as error:
         raise ValueError(f"dataset {name!r}: {error}") from error
     tables = {split: read_table(annotated, place.file) for split, place in places.items()}
     if elsewhere:
         places = {split: place.at_top() for split, place in places.items()}
+    names = {split: _names(table) for split, table in tables.items()}
     source = open_source(elsewhere, options.places) if elsewhere else annotated
-    source = with_packed(source, [folder for place in places.values() for folder in candidate_folders(place)])
+    source = with_packed(
+        source, [each for split, place in places.items() for each in packed_folders(names[split], place)]
+    )
     files = frozenset(source.files())
-    pictures = {split: _pictures(tables[split], place, files) for split, place in places.items()}
+    pictures = {
+        split: Pictures(tables[split], names[split], find_images(names[split], place, files))
+        for split, place in places.items()
+    }
 
     findings = Findings()
     check_categories({split: table.categories for split, table in tables.items()}, findings)
@@ -72,12 +86,11 @@ def open_coco(reader: str, reference: str, options: OpenOptions, federated: bool
     return assemble(found, options)
 
 
-def _pictures(table: CocoTable, place: Table, files: frozenset[str]) -> Pictures:
+def _names(table: CocoTable) -> list[str]:
     if not table.images:
         raise ValueError(f"{table.file} lists no images")
     with fields_of(table.file):
-        names = [inside(_name(image), Path(table.file)) for image in table.images]
-    return Pictures(table, names, find_images(names, place, files))
+        return [inside(_name(image), Path(table.file)) for image in table.images]
 
 
 def _name(image: Mapping[str, object]) -> str:

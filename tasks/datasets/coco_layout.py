@@ -49,12 +49,12 @@ class _Group(NamedTuple):
         return "_".join(filter(None, [self.kind, self.tail.strip("_.-")]))
 
 
-def find_tables(files: Sequence[str], asked: str) -> dict[str, Table]:
+def find_tables(files: Sequence[str], asked: str, usual: Sequence[str]) -> dict[str, Table]:
     """The json file of each split, of the annotations that were ``asked`` for by name, or of the only ones.
 
     Names are ``KIND_SPLIT`` with anything behind (``instances_train2017.json``, ``train.json``,
     ``instances_seg_val.json``), or lie in a folder that is called like the split. Without any such, one file is a set
-    without splits. Where nothing is asked, COCO's ``instances`` go before its captions and keypoints.
+    without splits. Where nothing is asked, those of a ``usual`` KIND go before any others.
 
     Raises ``ValueError`` with the choices where there is none or more than one.
     """
@@ -69,7 +69,13 @@ def find_tables(files: Sequence[str], asked: str) -> dict[str, Table]:
     groups |= _without_splits(found, asked, bool(groups))
     if not groups:
         raise ValueError(f"no json file of annotations ({len(found)} json files, none of them named like a split)")
-    return groups[_chosen([*groups], groups, asked)]
+    return groups[_chosen([*groups], groups, asked, usual)]
+
+
+def packed_folders(names: Sequence[str], table: Table) -> list[str]:
+    """Folders in which the images may be packed (``train2017.zip``): those that are searched, and those they name."""
+    named = {name.rpartition("/")[0] for name in names}
+    return list(dict.fromkeys([*_candidates(table), *(_join(table.base, folder) for folder in sorted(named))]))
 
 
 def find_images(names: Sequence[str], table: Table, files: Collection[str]) -> list[str]:
@@ -79,18 +85,10 @@ def find_images(names: Sequence[str], table: Table, files: Collection[str]) -> l
     the last, or alone; below the set's folder, ``images/`` in it, or the split's folder in either.
     """
     sample = names[:: max(1, len(names) // _SAMPLE)]
-    ways = [(kept, folder) for kept in (0, 2, 1) for folder in candidate_folders(table)]
+    ways = [(kept, folder) for kept in (0, 2, 1) for folder in _candidates(table)]
     hits = [sum(_file(name, *way) in files for name in sample) for way in ways]
     best = ways[hits.index(max(hits))]
     return [_file(name, *best) for name in names]
-
-
-def candidate_folders(table: Table) -> list[str]:
-    """Folders in which a table's images may be, or be packed (``train2017.zip``)."""
-    base = table.base
-    tops = [base, _join(base, "images"), _join(base, "Images"), _join(base, "JPEGImages")]
-    inner = [_join(top, folder) for top in tops[:2] for folder in table.folders]
-    return list(dict.fromkeys([*tops, *inner, table.file.rpartition("/")[0]]))
 
 
 def _placed(file: str) -> tuple[_Group, str, Table] | None:
@@ -118,12 +116,14 @@ def _without_splits(files: Sequence[str], asked: str, has_splits: bool) -> dict[
     return found
 
 
-def _chosen(groups: Sequence[_Group], tables: Mapping[_Group, Mapping[str, Table]], asked: str) -> _Group:
+def _chosen(
+    groups: Sequence[_Group], tables: Mapping[_Group, Mapping[str, Table]], asked: str, usual: Sequence[str]
+) -> _Group:
     called = {group: _names(group, tables[group]) for group in groups}
     matching = [group for group in groups if not asked or asked in called[group]]
     if not asked and len(matching) > 1:
-        usual = [group for group in matching if group.kind in ("", "instances")]
-        matching = usual if len(usual) == 1 else matching
+        first = [group for group in matching if group.kind in usual]
+        matching = first if len(first) == 1 else matching
     if len(matching) == 1:
         return matching[0]
     choices = sorted(names[0] for names in called.values())
@@ -137,6 +137,13 @@ def _names(group: _Group, tables: Mapping[str, Table]) -> list[str]:
     stems = [table.file.rpartition("/")[2][: -len(".json")] for table in tables.values()]
     name = group.name or stems[0]
     return [name, group.kind, _join(group.folder, name), *stems]
+
+
+def _candidates(table: Table) -> list[str]:
+    base = table.base
+    tops = [base, _join(base, "images"), _join(base, "Images"), _join(base, "JPEGImages")]
+    inner = [_join(top, folder) for top in tops[:2] for folder in table.folders]
+    return list(dict.fromkeys([*tops, *inner, table.file.rpartition("/")[0]]))
 
 
 def _file(name: str, kept: int, folder: str) -> str:

@@ -17,6 +17,7 @@ from bob.show import describe
 from tasks.datasets import named
 from tasks.datasets.base import OpenOptions
 from tasks.datasets.catalogue import NamedSet, named_sets
+from tests.object_sets import annotation, table, write_set
 
 Write = Callable[..., None]
 
@@ -79,6 +80,22 @@ def test_a_set_of_ones_own_is_held_against_its_first_check(bob: Any) -> None:
     assert "differs: manifest: it was" in text
     kept.unlink()
     assert bob("data", "check", "images:mine")[0] == 0
+
+
+def test_everything_amiss_with_objects_is_told_before_training(bob: Any) -> None:
+    given = table(annotation(0, 10, 3, [1, 1, 4, 4]), annotation(8, 11, 3, [1, 1, 0, 4]), annotation(9, 12, 5, [0] * 4))
+    write_set(bob.folder / "mine", {"train.json": given}, {"train": "train"})
+    code, text = bob("data", "check", "coco:mine")
+    assert code == 1, text
+    assert "have a box without width or height" in text
+    assert "annotation 8 of b.png" in text
+    assert "unknown category" in text
+    given["annotations"].pop()
+    write_set(bob.folder / "mine", {"train.json": given}, {})
+    code, text = bob("data", "check", "coco:mine", "--drop-bad-boxes")
+    assert code == 0, text
+    assert "split train: 3 images, 1 objects" in text
+    assert "warning: 1 of 2 objects in train have a box without width or height; dropped" in text
 
 
 @pytest.fixture
