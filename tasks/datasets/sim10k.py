@@ -22,7 +22,7 @@ def read(reference: str, options: OpenOptions) -> Dataset:
     findings = Findings()
     files = [file for file in source.files() if not is_junk(file)]
     images = [found._replace(split="train") for found in paired_images(files, findings)]
-    asked = tuple(parts.settings.get("classes", "car").split(","))
+    asked = tuple(name.strip() for name in parts.settings.get("classes", "car").split(","))
     return open_voc(f"sim10k:{reference}", source, images, asked, parts.path, findings, options)
 
 

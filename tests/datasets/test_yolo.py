@@ -6,7 +6,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from backbones.places import Places
 from tasks.catalogue import open_dataset
+from tasks.datasets.outlines import mask_of
 from tests.pixel_fakes import picture, write
 
 HEIGHT, WIDTH = 20, 40
@@ -154,3 +156,29 @@ def test_a_label_changes_the_identity(tmp_path, options):
     write(tmp_path / "three", kept() | {"labels/train/c.txt": line(1, 10, 5, 12, 19)})
     found = [open_dataset(f"yolo:{name}", options).manifest_sha256 for name in ("one", "two", "three")]
     assert len({*found}) == 3
+
+
+def test_real_boxes_and_outlines_are_those_of_cocos_reader(real_options, tmp_path):
+    """COCO's polygons of one part, written as YOLO's, are the same objects."""
+    theirs = open_dataset("coco:coco_mini.zip#instances_seg", real_options)
+    part = theirs.splits["val"]
+    files = {"data.yaml": "names:\n" + "".join(f"  {row}: '{name}'\n" for row, name in enumerate(theirs.classes))}
+    for row, (name, own) in enumerate(zip(part.images.names, part.objects, strict=True)):
+        height, width = own.size
+        lines = [
+            f"{label} " + " ".join(map(repr, (outline[0].reshape(-1, 2) / [width, height]).reshape(-1).tolist()))
+            for label, outline in zip(own.labels, own.outlines, strict=True)
+        ]
+        files |= {name.replace("val/", "images/val/"): part.images.read(row)}
+        files |= {name.replace("val/", "labels/val/").replace(".jpg", ".txt"): "\n".join(lines)}
+    write(tmp_path / "mine", files)
+    options = replace(real_options, places=Places((tmp_path,)))
+    ours = open_dataset("yolo:mine", options)
+    assert ours.classes == theirs.classes
+    assert sum(len(own) for own in part.objects) == 418
+    for one, other in zip(ours.splits["val"].objects, part.objects, strict=True):
+        assert (one.size, one.labels.tolist()) == (other.size, other.labels.tolist())
+        for mine, stated in zip(one.outlines, other.outlines, strict=True):
+            np.testing.assert_allclose(mine[0], stated[0], atol=1e-3)
+            np.testing.assert_array_equal(mask_of(mine, one.size), mask_of(stated, one.size))
+        np.testing.assert_allclose(one.boxes, other.boxes, atol=1)
