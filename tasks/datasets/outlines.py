@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float32, UInt8
+from jaxtyping import Float32, Int64, UInt8
 from numpy.typing import NDArray
 
 
@@ -53,6 +53,22 @@ def outline_of(mask_array: UInt8[np.ndarray, "height width"]) -> RunLengths:
 
     height, width = mask_array.shape
     return RunLengths((height, width), mask.encode(np.asfortranarray(mask_array))["counts"])
+
+
+def outline_at(pixels: Int64[np.ndarray, " n"], size: tuple[int, int]) -> RunLengths:
+    """The run lengths of a mask of ``size`` (height, width) by its pixels: ``column * height + row`` each, ascending.
+
+    >>> mask_of(outline_at(np.asarray([1, 2]), (3, 2)), (3, 2)).tolist()
+    [[0, 0], [1, 0], [1, 0]]
+    """
+    from faster_coco_eval.core import mask
+
+    breaks = np.flatnonzero(np.diff(pixels) > 1)
+    starts = pixels[np.concatenate([[0], breaks + 1])] if len(pixels) else pixels
+    ends = pixels[np.concatenate([breaks, [-1]])] + 1 if len(pixels) else pixels
+    edges = np.concatenate([[0], np.stack([starts, ends], axis=1).reshape(-1), [size[0] * size[1]]])
+    coded = mask.frPyObjects({"size": list(size), "counts": np.diff(edges).tolist()}, *size)
+    return RunLengths(size, coded["counts"])
 
 
 def box_of(mask_array: UInt8[np.ndarray, "height width"]) -> Float32[np.ndarray, " 4"]:
