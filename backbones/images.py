@@ -27,6 +27,7 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_SIDEWAYS = (5, 6, 7, 8)
 _PNG_GREY = 0  # the colour type of grey without alpha
 _APP1, _START_OF_SCAN = 0xE1, 0xDA
 _PLAIN_FRAMES = {0xC0, 0xC1, 0xC2}  # baseline, extended and progressive Huffman
@@ -85,6 +86,23 @@ def decode(data: bytes) -> UInt8[Tensor, "3 height width"]:
         raise
     except Exception as error:  # decoders raise OSError, SyntaxError, struct.error, ... on damaged files
         raise UnreadableImage(f"cannot be decoded ({type(error).__name__}: {_first_line(error)})") from error
+
+
+def size_of(data: bytes) -> tuple[int, int]:
+    """(height, width) of what :func:`decode` makes of these bytes, from their header alone where that suffices.
+
+    Raises ``UnreadableImage`` as it does, but for pixels that are damaged below a sound header.
+    """
+    try:
+        with _open(data) as image:
+            _check_size(*image.size)
+            width, height = image.size
+            return (width, height) if _orientation(image) in _SIDEWAYS else (height, width)
+    except UnreadableImage:
+        raise
+    except Exception:  # a header that only the decoders understand, or nobody
+        pixels = decode(data)
+        return (pixels.shape[1], pixels.shape[2])
 
 
 def decode_row(images: Images, row: int) -> UInt8[Tensor, "3 height width"]:

@@ -13,6 +13,7 @@ from backbones.images import PIXEL_CAP, Images, UnreadableImage
 
 VOID = 255
 """The class of pixels that are of none: not learnt from and not counted."""
+_PNG_BITS = 24  # the byte of a PNG that holds how many bits a pixel has
 
 
 @dataclass(frozen=True)
@@ -35,11 +36,15 @@ class LabelMaps:
 
     def read(self, index: int) -> UInt8[np.ndarray, "height width"]:
         """The class of each pixel of one image. Raises ``UnreadableImage`` naming a map that is none."""
-        stored = _stored(self.images.read(index), self.images.names[index])
+        stored = stored_values(self.images.read(index), self.images.names[index])
         return np.asarray(self.meaning[stored], dtype=np.uint8)
 
 
-def _stored(data: bytes, name: str) -> UInt8[np.ndarray, "height width"]:
+def stored_values(data: bytes, name: str) -> UInt8[np.ndarray, "height width"]:
+    """The numbers a map of classes holds, as its file stores them: a palette's indices, greys of few bits unstretched.
+
+    Raises ``UnreadableImage`` naming the file for what is no map: other channels or bits, lossy coding, damage.
+    """
     try:
         image = Image.open(io.BytesIO(data))
         if image.width * image.height > PIXEL_CAP:
@@ -48,7 +53,11 @@ def _stored(data: bytes, name: str) -> UInt8[np.ndarray, "height width"]:
             raise UnreadableImage(
                 f"{name!r} has {image.mode} pixels; a map of classes has one channel of 8 bits (modes L and P)"
             )
-        stored = np.array(image.convert("L") if image.mode == "1" else image, dtype=np.uint8)
+        if image.format == "JPEG":
+            raise UnreadableImage(f"{name!r} is a JPEG, which does not keep numbers exactly; a map of classes is a PNG")
+        stored = np.array(image, dtype=np.uint8)
+        if image.mode == "L" and image.format == "PNG":
+            stored //= 255 // (2 ** data[_PNG_BITS] - 1)  # Pillow stretches greys of 2 and 4 bits to 0..255
     except UnreadableImage:
         raise
     except Exception as error:  # decoders raise OSError, SyntaxError, struct.error, ... on damaged files
