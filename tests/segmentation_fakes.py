@@ -1,11 +1,13 @@
 """Drawn scenes with the class of every pixel, in memory."""
 
 import hashlib
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from backbones.base import Backbone
 from backbones.training.execution import Execution
@@ -58,9 +60,12 @@ def split(count: int, seed: int, size: tuple[int, int] = (56, 72), maps: Sequenc
     return Split(images, np.full(count, -1), tuple(images.names), maps=LabelMaps(stored, SAME))
 
 
-def scenes(train: int = 40, test: int = 12, **parts: Split) -> Dataset:
-    """``parts`` take the place of drawn ones."""
-    splits = {"train": split(train, 0), "test": split(test, 1), **parts}
+def scenes(train: int | Split = 40, test: int | Split = 12) -> Dataset:
+    """So many drawn images, or these."""
+    splits = {
+        "train": split(train, 0) if isinstance(train, int) else train,
+        "test": split(test, 1) if isinstance(test, int) else test,
+    }
     total = sum(map(len, splits.values()))
     return Dataset("scenes", CLASSES, splits, "manifest", "none", "tests", total, total, target="pixels")
 
@@ -73,7 +78,7 @@ def answers(
     def extract(*_: Any) -> Any:
         raise AssertionError("segmentation uses no pooled features")
 
-    tools = Tools(extract, Execution(device="cpu", workers=0, folder=folder, **execution))
+    tools = Tools(extract, Execution(device="cpu", folder=folder, **{"workers": 0, **execution}))
     yielded = list(task.run(backbone, {"dataset": [data]}, tools, seed))
     (table,) = (one for one in yielded if isinstance(one, Outputs))
     scores = {one.metric: one for one in yielded if isinstance(one, Score)}
@@ -81,10 +86,6 @@ def answers(
 
 
 def _grey(labels: np.ndarray) -> bytes:
-    import io
-
-    from PIL import Image
-
     file = io.BytesIO()
     Image.fromarray(labels).save(file, "png")
     return file.getvalue()

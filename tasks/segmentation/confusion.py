@@ -6,6 +6,7 @@ each image counts (``weights``, draws x n), so a bootstrap over images is one ca
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int64, UInt8
@@ -52,8 +53,9 @@ class Counts:
     def metrics(self, weights: Weights) -> Float64[np.ndarray, "metrics draws"]:
         """miou, mean_accuracy, pixel_accuracy, then the IoU of each asked class.
 
-        A draw may have no pixel to tell a class's IoU or accuracy by: the class then has the value it has on all
-        images. To leave it out would raise or lower the mean by which classes were drawn.
+        The classes are those of all images, whatever is drawn: one without a pixel to tell its IoU or accuracy by in a
+        draw has the value it has on all images. Of simulated sets of 50 and 60 images of 5 to 100 classes the intervals
+        of 95 % held the truth in 87 to 97 %; with classes left out of the draws that lack them, in 65 to 73 %.
         """
         hits, truth, predicted = (weights @ rows[:, self.asked] for rows in (self.hits, self.truth, self.predicted))
         every = (rows[:, self.asked].sum(0) for rows in (self.hits, self.truth, self.predicted))
@@ -111,7 +113,7 @@ def table_of(counts: Counts, items: Sequence[str]) -> dict[str, NDArray[np.gener
     }
 
 
-def counts_of(table: Mapping[str, Sequence[Sequence[int]]], classes: int) -> Counts:
+def counts_of(table: Mapping[str, Sequence[Any] | NDArray[Any]], classes: int) -> Counts:
     """The counts again, from :func:`table_of` or from what the store kept of it."""
     made = {name: np.zeros((len(table["classes"]), classes), np.int64) for name in ("hits", "truth", "predicted")}
     for name, rows in made.items():

@@ -12,7 +12,7 @@ from backbones.base import Preprocess
 from backbones.training.images_stream import prepared
 from tasks.datasets.label_maps import VOID
 from tasks.datasets.partition import Part
-from tasks.segmentation.geometry import Geometry, cut, draw, filled
+from tasks.segmentation.geometry import Geometry, cut, cut_map, draw, filled
 from tasks.segmentation.labelled import read_labelled
 
 
@@ -53,7 +53,7 @@ class CropsStream:
         chance = np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(epoch, index)))
         crop = draw(self.geometry, image.shape[1], image.shape[2], chance)
         pixels = cut(image, crop, self.preprocess.interpolation)
-        return LabelledCrop(pixels.permute(1, 2, 0).contiguous(), cut(labels[None], crop, "nearest")[0].contiguous())
+        return LabelledCrop(pixels.permute(1, 2, 0).contiguous(), cut_map(labels, crop).contiguous())
 
     def batch(self, items: Sequence[LabelledCrop], step: int, device: torch.device) -> LabelledBatch:
         """Squares of ``geometry.side``; beyond an image's crop is zero and :data:`VOID`."""

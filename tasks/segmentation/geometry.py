@@ -8,6 +8,7 @@ from jaxtyping import UInt8
 from pydantic import ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 from backbones.base import Interpolation
 from backbones.preprocessing import resize
@@ -18,6 +19,7 @@ LONGEST = 4
 """Sides: a longer image is made smaller, lest a strip become huge (512 x 2048 is the usual limit of ADE20K)."""
 
 Positive = Annotated[float, Field(gt=0)]
+Image = UInt8[Tensor, "3 _ _"]
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -88,13 +90,16 @@ def draw(geometry: Geometry, height: int, width: int, generator: np.random.Gener
     return Crop(top, left, rows, columns, (size[0], size[1]), bool(generator.random() < geometry.flip))
 
 
-def cut(
-    image: UInt8[Tensor, "channels height width"], crop: Crop, interpolation: Interpolation
-) -> UInt8[Tensor, "..."]:
-    """The crop of an image, or, with ``nearest``, of a map of classes: both are sampled at the same places."""
-    box = image[:, crop.top : crop.top + crop.height, crop.left : crop.left + crop.width]
-    resized = resize(box, crop.size, interpolation)
+def cut(image: Image, crop: Crop, interpolation: Interpolation) -> Image:
+    """The crop of an image."""
+    resized = resize(_box(image, crop), crop.size, interpolation)
     return resized.flip(2) if crop.mirrored else resized
+
+
+def cut_map(labels: UInt8[Tensor, "height width"], crop: Crop) -> UInt8[Tensor, "rows columns"]:
+    """The same of the class of each pixel: that of the nearest one, since classes have no mean."""
+    resized = interpolate(_box(labels[None], crop)[None], size=crop.size, mode="nearest-exact")[0, 0]
+    return resized.flip(1) if crop.mirrored else resized
 
 
 def filled(pixels: UInt8[Tensor, "rows columns 3"], size: tuple[int, int]) -> UInt8[Tensor, "height width 3"]:
@@ -102,3 +107,7 @@ def filled(pixels: UInt8[Tensor, "rows columns 3"], size: tuple[int, int]) -> UI
     whole = torch.zeros(*size, 3, dtype=torch.uint8)
     whole[: pixels.shape[0], : pixels.shape[1]] = pixels
     return whole
+
+
+def _box(pixels: Tensor, crop: Crop) -> Tensor:
+    return pixels[:, crop.top : crop.top + crop.height, crop.left : crop.left + crop.width]
