@@ -20,7 +20,8 @@ from tasks.classification.parts import learning_refusal, partition_notes
 from tasks.datasets.base import Dataset, Target
 from tasks.datasets.partition import partition
 from tasks.presets import Presets
-from tasks.search import Choice, Found, Search, find
+from tasks.search import Choice, Search, find
+from tasks.training_notes import search_notes, training_notes
 from tasks.trunk import BatchNorm
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ class FineTuning(Presets, Search, Recipe, Augmentation, Task):
             self, self.epochs, seed, lambda choice, epochs, name: training.on_val(_with(self, choice, epochs), name)
         )
         objective, fitted = training.on_both(_with(self, found.choice, self.epochs))
-        return training, objective, fitted, [*_search_notes(found), *_training_notes(fitted)]
+        return training, objective, fitted, [*search_notes(found), *training_notes(fitted)]
 
 
 def _with(settings: FineTuning, choice: Choice, epochs: int) -> Chosen:
@@ -131,23 +132,6 @@ def _with(settings: FineTuning, choice: Choice, epochs: int) -> Chosen:
     if augmentation.mixes and recipe.global_batch % 2:
         raise ValueError(f"global_batch must be even where images are mixed in pairs, not {recipe.global_batch}")
     return Chosen(recipe, augmentation, values["label_smoothing"], values["drop_path"], settings.batch_norm)
-
-
-def _search_notes(found: Found) -> Iterator[Note]:
-    if not found.tried:
-        return
-    yield Note("chosen", found.choice)
-    yield Note("trials", [{"choice": each.choice, "epochs": each.epochs, "val": each.merit} for each in found.tried])
-    yield Note("trial_epochs", sum(each.epochs for each in found.tried))
-    yield Note("gain_on_val", found.gain)
-
-
-def _training_notes(fitted: Fitted) -> Iterator[Note]:
-    yield Note("steps", fitted.steps)
-    yield Note("images_per_second_trained", fitted.images_per_second)
-    yield Note("loss_by_epoch", [row["loss"] for row in fitted.epochs])
-    for name, value in fitted.notes.items():
-        yield Note(name, value)
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
