@@ -180,19 +180,8 @@ def wrap(model: nn.Module, card: Card, preprocess: Preprocess, classes: tuple[st
 
 
 def _any_size(name: str) -> dict[str, Any]:
-<<<<<<< HEAD
     """Many transformers can take any image size: nothing changes at the trained one (tested)."""
     return {"dynamic_img_size": True} if timm.models.is_model_in_modules(name.partition(".")[0], ANY_SIZE) else {}
-=======
-    """Plain vision transformers and Swins can take any image size: nothing changes at the trained one (tested).
-
-    A Swin's windows keep their size; where one covered the whole map at the trained size, they are not shifted.
-    """
-    architecture = name.partition(".")[0]
-    if timm.models.is_model_in_modules(architecture, ["swin_transformer", "swin_transformer_v2"]):
-        return {"strict_img_size": False}
-    return {"dynamic_img_size": True} if timm.models.is_model_in_modules(architecture, ["vision_transformer"]) else {}
->>>>>>> i6-B
 
 
 def patch_of(model: nn.Module) -> int:

@@ -1,7 +1,18 @@
 """What splitting a batch does to BatchNorm, said where it happens: it is the one thing that sees the split."""
 
+import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
+
+
+def synchronise(module: nn.Module, device: torch.device) -> None:
+    """BatchNorm inside ``module`` takes its statistics over the micro-batches of all devices, in place.
+
+    On GPUs only: torch has it for no other device, and elsewhere :func:`batch_norm_note` says what each layer saw.
+    Frozen layers, in evaluation mode, are as they were; so are the names of what is saved.
+    """
+    if device.type == "cuda":
+        nn.SyncBatchNorm.convert_sync_batchnorm(module)
 
 
 def batch_norm_note(module: nn.Module, micro_batch: int, global_batch: int) -> str | None:

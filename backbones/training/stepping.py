@@ -10,6 +10,7 @@ from lightning_fabric.wrappers import _FabricOptimizer
 from torch import Tensor
 
 from backbones.training.averaging import average_of
+from backbones.training.batch_norm import synchronise
 from backbones.training.buffers import KeptBuffers
 from backbones.training.chance import seed_chance
 from backbones.training.devices import is_sharded
@@ -36,6 +37,8 @@ class Stepper:
         self.torn = False
         freeze_layers(trainee, self.recipe.frozen_layers)
         arrange(trainee, job.execution, sharded=is_sharded(fabric))
+        if fabric.world_size > 1:
+            synchronise(trainee, fabric.device)
         decay = self.recipe.average_decay
         self.average = None if decay is None else average_of(trainee, decay).to(fabric.device)
         if self.average is not None and is_sharded(fabric):
