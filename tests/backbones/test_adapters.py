@@ -243,7 +243,7 @@ def test_a_torchvision_transformer_of_another_size_has_its_positions_interpolate
     state = model.state_dict()
     learnt = nn.init.normal_(state["encoder.pos_embedding"])
     grid = learnt[:, 1:].transpose(1, 2).reshape(1, 16, 4, 4)
-    resized = nn.functional.interpolate(grid, (8, 8), mode="bicubic").flatten(2).transpose(1, 2)
+    resized = nn.functional.interpolate(grid, (8, 8), mode="bicubic", antialias=True).flatten(2).transpose(1, 2)
     larger.load_state_dict({**state, "encoder.pos_embedding": torch.cat([learnt[:, :1], resized], 1)})
     own = torch.randn(2, 3, 128, 128)
     larger.encoder.register_forward_hook(lambda module, inputs, output: found.append(output[:, 1:]))
