@@ -191,7 +191,7 @@ def patch_of(model: nn.Module) -> int:
 
 def _of_one_size(model: nn.Module) -> bool:
     """Whether timm says that the architecture's shapes are those of one image size."""
-    fixed: bool = model.pretrained_cfg.get("fixed_input_size", False)  # type: ignore[union-attr, operator, assignment]
+    fixed: bool = model.pretrained_cfg.get("fixed_input_size", False)  # type: ignore[union-attr, operator]
     return fixed and not getattr(model, "dynamic_img_size", False)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from backbones.base import FAMILIES, Backbone, Classifier, freeze
 from backbones.catalogue import load
@@ -220,6 +220,64 @@ def test_a_swin_of_any_size_is_timms_at_its_own_and_at_others(name: str) -> None
     assert {stride: each.shape[2:] for stride, each in backbone.feature_maps(torch.randn(1, 3, 90, 97)).items()} == {
         4: (23, 25), 8: (12, 13), 16: (6, 7), 32: (3, 4)
     }  # fmt: skip
+
+
+TINY_VIT = {"embed_dim": 32, "depth": 2, "num_heads": 2}
+TINY_SWIN = {"embed_dim": 16, "depths": [2, 2, 2, 1], "num_heads": [1, 2, 2, 2]}
+
+
+@pytest.mark.parametrize(
+    ("architecture", "kwargs"),
+    [
+        ("deit_tiny_distilled_patch16_224", TINY_VIT),
+        ("deit3_small_patch16_224", TINY_VIT),
+        ("eva02_tiny_patch14_224", TINY_VIT),
+        ("vit_pe_core_tiny_patch16_384", TINY_VIT),
+        ("swin_tiny_patch4_window7_224", TINY_SWIN),
+        ("swinv2_tiny_window8_256", TINY_SWIN),
+        ("swinv2_base_window12to24_192to384", TINY_SWIN),
+    ],
+)
+@torch.no_grad()
+def test_the_form_of_any_size_is_the_fixed_one_at_its_own(architecture: str, kwargs: dict[str, object]) -> None:
+    import timm
+
+    from backbones.adapters import timm_models
+
+    plain = timm.create_model(architecture, **kwargs).eval()
+    for parameter in plain.parameters():
+        parameter += 0.1 * torch.randn_like(parameter)
+    model = timm_models.build(architecture, kwargs, Places()).eval()
+    assert getattr(model, "dynamic_img_size", False)
+    assert not getattr(plain, "dynamic_img_size", False)
+    model.load_state_dict(plain.state_dict())
+    batch = torch.randn(1, 3, *plain.pretrained_cfg["input_size"][1:])
+    torch.testing.assert_close(model(batch), plain(batch), rtol=1e-4, atol=1e-4)
+
+
+def test_a_torchvision_transformer_of_another_size_has_its_positions_interpolated() -> None:
+    from torchvision import models
+
+    from backbones.adapters.torchvision_trunk import transformer_map
+
+    small = {"num_layers": 2, "num_heads": 2, "hidden_dim": 16, "mlp_dim": 16}
+    model = models.VisionTransformer(64, 16, **small).eval()
+    own = torch.randn(2, 3, 64, 64)
+    found: list[Tensor] = []
+    model.encoder.register_forward_hook(lambda module, inputs, output: found.append(output[:, 1:]))
+    model(own)
+    assert torch.equal(transformer_map(model, own), found[0].transpose(1, 2).reshape(2, 16, 4, 4))
+    larger = models.VisionTransformer(128, 16, **small).eval()
+    state = model.state_dict()
+    learnt = nn.init.normal_(state["encoder.pos_embedding"])
+    grid = learnt[:, 1:].transpose(1, 2).reshape(1, 16, 4, 4)
+    resized = nn.functional.interpolate(grid, (8, 8), mode="bicubic", antialias=True).flatten(2).transpose(1, 2)
+    larger.load_state_dict({**state, "encoder.pos_embedding": torch.cat([learnt[:, :1], resized], 1)})
+    own = torch.randn(2, 3, 128, 128)
+    larger.encoder.register_forward_hook(lambda module, inputs, output: found.append(output[:, 1:]))
+    larger(own)
+    expected = found[-1].transpose(1, 2).reshape(2, 16, 8, 8)
+    torch.testing.assert_close(transformer_map(model, own), expected, rtol=1e-4, atol=1e-4)
 
 
 def test_a_size_that_is_no_multiple_of_the_patch_is_what_timm_was_trained_on() -> None:

@@ -78,8 +78,8 @@ class AnchorFree(Detector):
     ) -> list[Detections]:
         """At most ``detections_per_image`` of each."""
         outputs, locations, counts = self._looked_at(images, sizes)
-        by_level = {name: list(output.split(counts, dim=1)) for name, output in outputs.items()}
-        boxes = [list(each.split(counts)) for each in locations]
+        by_level = {name: list(torch.split(output, counts, dim=1)) for name, output in outputs.items()}
+        boxes = [list(torch.split(each, counts)) for each in locations]
         return [_detections(found) for found in self.dense.postprocess_detections(by_level, boxes, list(sizes))]
 
     def _looked_at(
