@@ -225,6 +225,15 @@ def test_a_draw_is_the_evaluation_of_the_images_drawn() -> None:
         assert [np.nanmean(precision), np.nanmean(precision[0])] == pytest.approx(expected[:2], abs=1e-9)
 
 
+def test_an_interval_is_the_draws_laid_around_the_value() -> None:
+    found, truths = scenes(3)
+    asked = measured(tables(found, truths, names(40), CLASSES), 5)
+    for spread, name in zip(draws(asked), ("ap", "ap50"), strict=True):
+        value, ends = metrics(asked)[name], intervals(asked)[name]
+        assert ends == pytest.approx(np.quantile(spread, [0.025, 0.975]) - spread.mean() + value, abs=1e-12)
+        assert 0 < ends[0] < value < ends[1] < 1
+
+
 def test_a_class_that_was_not_drawn_is_left_out() -> None:
     found, truths = scenes(4, images=3, classes=2, objects=2)
     asked = measured(tables(found, truths, names(3), "ab"), 2)
@@ -248,7 +257,7 @@ def test_a_paired_comparison_tells_apart_what_two_intervals_do_not() -> None:
     low, high = found_difference.interval
     alone = intervals(separate[0])["ap"]
     assert alone is not None
-    assert low <= high
+    assert low <= found_difference.value <= high
     assert high - low < 0.5 * (alone[1] - alone[0])
     assert paired(first, first, CLASSES)["ap"] == (0.0, (0.0, 0.0))
     with pytest.raises(ValueError, match="same images"):
