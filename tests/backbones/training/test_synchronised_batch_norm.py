@@ -1,4 +1,4 @@
-"""BatchNorm over all devices: torch has it for GPUs alone, so here it is its layers, names and frozen form that count."""
+"""BatchNorm over all devices: torch has it for GPUs alone, so its layers, names and frozen form are what is tested."""
 
 import torch
 from torch import nn
