@@ -13,7 +13,8 @@ PLAN = """
 backbones: ["random:timm:test_resnet"]
 tasks:
   - {task: detection, dataset: "coco:home", SETTINGS}
-  - {task: detection.shift, dataset: "coco:home", test: ["coco:away", "corrupted:coco:home?corruptions=fog&levels=1"], SETTINGS}
+  - {task: detection.shift, dataset: "coco:home",
+     test: ["coco:away", "corrupted:coco:home?corruptions=fog&levels=1"], SETTINGS}
 seeds: [0]
 """
 
@@ -31,8 +32,16 @@ def write_set(folder: Path, splits: dict[str, range], negative: bool = False) ->
             for box, label in zip(objects.boxes.tolist(), objects.labels.tolist(), strict=True):
                 left, top, right, bottom = box
                 sides = right - left, bottom - top
-                annotations.append({"id": len(annotations) + 1, "image_id": seed, "category_id": label + 1, "iscrowd": 0,
-                                    "bbox": [left, top, *sides], "area": float(np.prod(sides))})  # fmt: skip
+                annotations.append(
+                    {
+                        "id": len(annotations) + 1,
+                        "image_id": seed,
+                        "category_id": label + 1,
+                        "iscrowd": 0,
+                        "bbox": [left, top, *sides],
+                        "area": float(np.prod(sides)),
+                    }
+                )
         categories = [{"id": place, "name": name} for place, name in enumerate(CLASSES, start=1)]
         table = {"images": images, "annotations": annotations, "categories": categories}
         (folder / f"{name}.json").write_text(json.dumps(table))
