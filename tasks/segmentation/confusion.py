@@ -63,7 +63,8 @@ class Counts:
         iou = _or_else(hits, truth + predicted - hits, all_hits / (all_truth + all_predicted - all_hits))
         accuracy = _or_else(hits, truth, all_hits / all_truth)
         right = _or_else(hits.sum(1), truth.sum(1), np.asarray(np.nan))
-        return np.stack([iou.mean(1), accuracy.mean(1), right, *iou.T])
+        found: Float64[np.ndarray, "metrics draws"] = np.stack([iou.mean(1), accuracy.mean(1), right, *iou.T])
+        return found
 
     def values(self) -> Float64[np.ndarray, " metrics"]:
         """:meth:`metrics` of all images. Raises ``ValueError`` where no pixel has a class."""
