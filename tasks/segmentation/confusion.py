@@ -91,7 +91,8 @@ def miou_difference(one: Counts, other: Counts) -> tuple[float, tuple[float, flo
         raise ValueError("the two were not tested on the same images in the same order: their true pixels differ")
 
     def difference(weights: Weights) -> Float64[np.ndarray, "1 draws"]:
-        return one.metrics(weights)[:1] - other.metrics(weights)[:1]
+        found: Float64[np.ndarray, "1 draws"] = one.metrics(weights)[:1] - other.metrics(weights)[:1]
+        return found
 
     value = float(one.values()[0] - other.values()[0])
     return value, _around(value, bootstrap(difference, len(one.hits))[0])
