@@ -63,7 +63,8 @@ class Counts:
         iou = _or_else(hits, truth + predicted - hits, all_hits / (all_truth + all_predicted - all_hits))
         accuracy = _or_else(hits, truth, all_hits / all_truth)
         right = _or_else(hits.sum(1), truth.sum(1), np.asarray(np.nan))
-        return np.stack([iou.mean(1), accuracy.mean(1), right, *iou.T])
+        found: Float64[np.ndarray, "metrics draws"] = np.stack([iou.mean(1), accuracy.mean(1), right, *iou.T])
+        return found
 
     def values(self) -> Float64[np.ndarray, " metrics"]:
         """:meth:`metrics` of all images. Raises ``ValueError`` where no pixel has a class."""
@@ -90,7 +91,8 @@ def miou_difference(one: Counts, other: Counts) -> tuple[float, tuple[float, flo
         raise ValueError("the two were not tested on the same images in the same order: their true pixels differ")
 
     def difference(weights: Weights) -> Float64[np.ndarray, "1 draws"]:
-        return one.metrics(weights)[:1] - other.metrics(weights)[:1]
+        found: Float64[np.ndarray, "1 draws"] = one.metrics(weights)[:1] - other.metrics(weights)[:1]
+        return found
 
     value = float(one.values()[0] - other.values()[0])
     return value, _around(value, bootstrap(difference, len(one.hits))[0])
