@@ -180,7 +180,10 @@ def wrap(model: nn.Module, card: Card, preprocess: Preprocess, classes: tuple[st
 
 
 def _any_size(name: str) -> dict[str, Any]:
-    """Many transformers can take any image size: nothing changes at the trained one (tested)."""
+    """Many transformers can take any image size: nothing changes at the trained one (tested).
+
+    A Swin's windows keep their size; where one covered the whole map at the trained size, they are not shifted.
+    """
     return {"dynamic_img_size": True} if timm.models.is_model_in_modules(name.partition(".")[0], ANY_SIZE) else {}
 
 
