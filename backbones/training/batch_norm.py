@@ -12,7 +12,7 @@ def synchronise(module: nn.Module, device: torch.device) -> None:
     Frozen layers, in evaluation mode, are as they were; so are the names of what is saved.
     """
     if device.type == "cuda":
-        nn.SyncBatchNorm.convert_sync_batchnorm(module)
+        nn.SyncBatchNorm.convert_sync_batchnorm(module)  # type: ignore[no-untyped-call]
 
 
 def batch_norm_note(module: nn.Module, micro_batch: int, global_batch: int) -> str | None:

@@ -9,15 +9,6 @@ from PIL import Image
 
 from tests.detection_fakes import CLASSES, NARROW, picture
 
-PLAN = """
-backbones: ["random:timm:test_resnet"]
-tasks:
-  - {task: detection, dataset: "coco:home", SETTINGS}
-  - {task: detection.shift, dataset: "coco:home",
-     test: ["coco:away", "corrupted:coco:home?corruptions=fog&levels=1"], SETTINGS}
-seeds: [0]
-"""
-
 
 def write_set(folder: Path, splits: dict[str, range], negative: bool = False) -> None:
     """Rectangles as a COCO set."""
@@ -32,16 +23,8 @@ def write_set(folder: Path, splits: dict[str, range], negative: bool = False) ->
             for box, label in zip(objects.boxes.tolist(), objects.labels.tolist(), strict=True):
                 left, top, right, bottom = box
                 sides = right - left, bottom - top
-                annotations.append(
-                    {
-                        "id": len(annotations) + 1,
-                        "image_id": seed,
-                        "category_id": label + 1,
-                        "iscrowd": 0,
-                        "bbox": [left, top, *sides],
-                        "area": float(np.prod(sides)),
-                    }
-                )
+                known = {"id": len(annotations) + 1, "image_id": seed, "category_id": label + 1, "iscrowd": 0}
+                annotations.append({**known, "bbox": [left, top, *sides], "area": float(np.prod(sides))})
         categories = [{"id": place, "name": name} for place, name in enumerate(CLASSES, start=1)]
         table = {"images": images, "annotations": annotations, "categories": categories}
         (folder / f"{name}.json").write_text(json.dumps(table))
@@ -53,8 +36,11 @@ def test_a_detector_is_run_and_its_images_are_drawn(bob: Any, tmp_path: Path) ->
     given = {**NARROW, "detector": "faster-rcnn", "epochs": 1, "global_batch": 4, "trials": 1, "space": {},
              "milestones": [], "schedule": "cosine", "jitter": "none", "short_side": 64, "long_side": 96,
              "score_threshold": 0.0, "warmup_epochs": 0}  # fmt: skip
-    settings = ", ".join(f"{name}: {json.dumps(value)}" for name, value in given.items())
-    (tmp_path / "plan.yaml").write_text(PLAN.replace("SETTINGS", settings))
+    elsewhere = ["coco:away", "corrupted:coco:home?corruptions=fog&levels=1"]
+    tasks = [{"task": "detection", **given}, {"task": "detection.shift", "test": elsewhere, **given}]
+    asked = [{**each, "dataset": "coco:home"} for each in tasks]
+    plan = {"backbones": ["random:timm:test_resnet"], "tasks": asked, "seeds": [0]}
+    (tmp_path / "plan.yaml").write_text(json.dumps(plan))
     code, said = bob("run", "plan.yaml")
     assert code == 0, said
     code, said = bob("plot", "--output", "pictures")
