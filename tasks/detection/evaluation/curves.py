@@ -54,14 +54,16 @@ class Curve:
         gained = np.diff(reached, prepend=0)
         starts = _starts(segment)
         gained[starts] = reached[starts]
-        best = _best_to_come(hits / (accepted + np.spacing(1)), segment)
+        best = _best_to_come(hits / np.maximum(accepted, 1), segment)
         area = np.bincount(segment, best * gained, minlength=self.thresholds * self.groups) / len(RECALLS)
         return np.where(positives > 0, area.reshape(self.thresholds, self.groups), np.nan)
 
     def positives(self, weights: Weights) -> Float64[np.ndarray, " groups"]:
         """How many objects there are of each group."""
         image, group = self.objects
-        return np.asarray(np.bincount(group, weights[image], minlength=self.groups))
+        return np.bincount(group, weights[image], minlength=self.groups).astype(
+            np.float64
+        )  # of nothing it counts in int64
 
     def recall(self, first: Bool[np.ndarray, " found"]) -> Float64[np.ndarray, "thresholds groups"]:
         """The share of objects found by the detections that are among the ``first`` (sorted as ``image`` is)."""

@@ -2,6 +2,10 @@
 
 Detections are matched once, since what is found in an image does not depend on the others; a draw only weighs images
 anew. The same images give the same draws, so that two detectors can be compared on each of them.
+
+Copies of an image lift interpolated precision, so that draws lie above the value (by 0.009 of an AP of 0.10 where there
+were 60 images); only their spread is taken, and laid around the value. Of 80 sets of 60 made-up images the interval
+then held the AP and the AP50 of very many images in 94 and 98 %, and as the draws lie in 90 and 94 %.
 """
 
 from collections.abc import Sequence
@@ -10,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float64
 
-from tasks.classification.weighted_metrics import bootstrap, interval
+from tasks.classification.weighted_metrics import PerDraw, bootstrap, interval
 from tasks.detection.evaluation.curves import Curve, Weights
 from tasks.detection.evaluation.measured import Measured, measured
 from tasks.detection.evaluation.metrics import mean
@@ -23,7 +27,9 @@ INTERVALS = ("ap", "ap50")
 
 def intervals(asked: Measured) -> dict[str, tuple[float, float] | None]:
     """95 % intervals of ``ap`` and ``ap50``, each draw's mean over the classes it has objects of."""
-    return {name: interval(values) for name, values in zip(INTERVALS, draws(asked), strict=True)}
+    values = _both(asked.curve(), np.ones(asked.images))
+    spreads = zip(INTERVALS, values, draws(asked), strict=True)
+    return {name: _around(value, spread, 0) for name, value, spread in spreads}
 
 
 def draws(asked: Measured) -> Float64[np.ndarray, "metrics draws"]:
@@ -55,9 +61,17 @@ def paired(first: Tables, second: Tables, classes: Sequence[str], kind: Kind = "
     ours, theirs = (_both(each.curve(), np.ones(each.images)) for each in both)
     values = (np.asarray(theirs) - ours).tolist()
     spread = draws(both[1]) - draws(both[0])
-    return {
-        name: Difference(value, interval(each)) for name, value, each in zip(INTERVALS, values, spread, strict=True)
-    }
+    spreads = zip(INTERVALS, values, spread, strict=True)
+    return {name: Difference(value, _around(value, each, -1)) for name, value, each in spreads}
+
+
+def _around(value: float, spread: PerDraw, least: float) -> tuple[float, float] | None:
+    """95 % of the draws, moved so that their mean is the value, between the least there can be and 1."""
+    ends = interval(spread)
+    if ends is None:
+        return None
+    low, high = (end - float(np.nanmean(spread)) + value for end in ends)
+    return max(low, least), min(high, 1.0)
 
 
 def _refuse_others(first: Tables, second: Tables) -> None:
