@@ -29,14 +29,14 @@ from tasks.detection.head_settings import HeadSettings
 from tasks.trunk import Trunk
 
 pytestmark = pytest.mark.slow
-SIDE, IMAGES, SMALLEST = 160, 8, 16
-STEPS, BATCH, RATE = 300, 4, 1e-3
-HEADS = HeadSettings(pyramid_channels=64, head_width=256, samples=128, training_proposals=300, proposals=200)
+SIDE, IMAGES, SMALLEST = 128, 8, 16
+STEPS, BATCH, RATE = 240, 4, 1e-3
+HEADS = HeadSettings(pyramid_channels=64, head_width=256, samples=64, training_proposals=200, proposals=100)
 
 
 @pytest.fixture(scope="module")
 def eight() -> tuple[DetectionBatch, list[dict[str, Any]], int]:
-    """The first images of coco_mini with no object below 16 pixels once their longer side is 160."""
+    """The first images of coco_mini with no object below 16 pixels once their longer side is 128."""
     if not (folder := os.environ.get("BOB_DATA")):
         pytest.skip("needs real data: set BOB_DATA to its folder")
     with zipfile.ZipFile(Path(folder) / "coco_mini.zip") as archive:

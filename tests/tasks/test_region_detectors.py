@@ -223,6 +223,22 @@ def test_a_stage_is_given_the_boxes_of_the_one_before(monkeypatch: pytest.Monkey
             assert len(expected) < len(samples.boxes[image])
 
 
+def test_later_stages_weigh_half_and_a_quarter(monkeypatch: pytest.MonkeyPatch) -> None:
+    made, whole = detector("cascade-rcnn"), []
+    losses = Stage.losses
+
+    def counting(self: Stage, *given: Any) -> Any:
+        whole.append(losses(self, *given))
+        return whole[-1]
+
+    monkeypatch.setattr(Stage, "losses", counting)
+    train_mode(made)
+    found = made.losses(batch())
+    for number, (weight, (classes, boxes)) in enumerate(zip((1, 0.5, 0.25), whole, strict=True), 1):
+        assert found[f"classes_{number}"].item() == pytest.approx(weight * classes.item())
+        assert found[f"boxes_{number}"].item() == pytest.approx(weight * boxes.item())
+
+
 @pytest.mark.parametrize("agnostic", [False, True])
 def test_scores_are_the_mean_of_the_stages_and_boxes_the_last_ones(
     agnostic: bool, monkeypatch: pytest.MonkeyPatch
