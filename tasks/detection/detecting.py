@@ -149,7 +149,7 @@ class Detecting(Presets, Search, Recipe, HeadSettings, Jitter, Task):
 
 
 def pyramid_kind(backbone: Backbone) -> Pyramid:
-    """By the strides of its maps alone, so that a random twin has the recipe of its original: only denoisers have 64."""
+    """By the strides of its maps alone, so that a random twin has its original's recipe: only denoisers have 64."""
     strides = Trunk(backbone, "frozen").channels()
     if DENOISED in strides:
         return "diffusion"
