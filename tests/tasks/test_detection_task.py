@@ -270,7 +270,8 @@ def test_what_cannot_be_learnt_is_refused_in_words() -> None:
     assert "test has classes [3] in 'test/000.png', but there are 3 (0..2)" in refused
     body.feature_maps = _none  # type: ignore[method-assign]
     refused = Detection(**QUICK).refusal(body, {"dataset": [data]})
-    assert refused == f"backbone {body.card.name!r} gives no dense features (feature_maps), and a detector reads nothing else"
+    assert refused is not None
+    assert refused.startswith(f"backbone {body.card.name!r} gives no dense features (feature_maps), and a detector")
 
 
 def _none(images: Tensor) -> dict[int, Tensor]:
