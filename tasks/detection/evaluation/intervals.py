@@ -29,7 +29,7 @@ def intervals(asked: Measured) -> dict[str, tuple[float, float] | None]:
     """95 % intervals of ``ap`` and ``ap50``, each draw's mean over the classes it has objects of."""
     values = _both(asked.curve(), np.ones(asked.images))
     spreads = zip(INTERVALS, values, draws(asked), strict=True)
-    return {name: _around(value, spread, 0) for name, value, spread in spreads}
+    return {name: _around(value, spread, 0.0) for name, value, spread in spreads}
 
 
 def draws(asked: Measured) -> Float64[np.ndarray, "metrics draws"]:
@@ -62,7 +62,7 @@ def paired(first: Tables, second: Tables, classes: Sequence[str], kind: Kind = "
     values = (np.asarray(theirs) - ours).tolist()
     spread = draws(both[1]) - draws(both[0])
     spreads = zip(INTERVALS, values, spread, strict=True)
-    return {name: Difference(value, _around(value, each, -1)) for name, value, each in spreads}
+    return {name: Difference(value, _around(value, each, -1.0)) for name, value, each in spreads}
 
 
 def _around(value: float, spread: PerDraw, least: float) -> tuple[float, float] | None:
