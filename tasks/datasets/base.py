@@ -86,7 +86,7 @@ class OpenOptions:
 
     Without ``download`` nothing is fetched: a set that is not on disk is a ``FileNotFoundError``. Sets of tens of GB or
     more are fetched by name only with ``large_downloads``: a folder that is called otherwise must not cost that.
-    ``drop_bad_boxes`` leaves out objects whose box has no width or height or is no box, and says how many.
+    ``drop_bad_boxes`` leaves out objects whose box, area or outline is none (a box without width), and says how many.
     """
 
     places: Places = Places()

@@ -89,8 +89,9 @@ def open_coco(
 def _names(table: CocoTable) -> list[str]:
     if not table.images:
         raise ValueError(f"{table.file} lists no images")
+    place = Path(table.file)
     with fields_of(table.file):
-        return [inside(_name(image), Path(table.file)) for image in table.images]
+        return [inside(_name(image), place) for image in table.images]
 
 
 def _name(image: Mapping[str, object]) -> str:

@@ -1,10 +1,11 @@
 """COCO's segmentations as outlines: polygons, and run lengths as a list of counts or compressed to a text."""
 
 from collections.abc import Mapping, Sequence
-from itertools import chain
 from typing import Any
 
 import numpy as np
+from jaxtyping import Bool, Float32
+from numpy.typing import NDArray
 
 from tasks.datasets.outlines import Outline, Polygons, RunLengths
 
@@ -33,47 +34,37 @@ def outlines_of(
 
 
 def _polygons(segmentations: Sequence[Any], sizes: Sequence[tuple[int, int] | None]) -> list[Polygons | None]:
-    """All polygons share one array: numbers of their own would take four times the memory, and twice the time."""
-    parts = [_parts(each) for each in segmentations]
-    lengths = np.asarray([len(part) for row in parts for part in row], dtype=np.int64)
-    numbers = _numbers(parts, int(lengths.sum()))
-    ends = np.cumsum(lengths)
-    owner = np.repeat(np.arange(len(parts)), [len(row) for row in parts])
+    drawn = [_parts(each) for each in segmentations]
     limits = np.asarray([size or (0, 0) for size in sizes], np.float32).reshape(-1, 2)[:, ::-1]
-    sound = _within_reach(numbers, np.repeat(owner, lengths), limits)
-    found: list[Polygons | None] = []
-    at = 0
-    for row in parts:
-        spans = [(int(ends[at + place] - lengths[at + place]), int(ends[at + place])) for place in range(len(row))]
-        at += len(row)
-        usable = bool(row) and all(sound[start:end].all() for start, end in spans)
-        found.append(tuple(numbers[start:end] for start, end in spans) if usable else None)
-    return found
+    sound = _within_reach(drawn, limits)
+    return [parts if parts and good else None for parts, good in zip(drawn, sound.tolist(), strict=True)]
 
 
-def _parts(segmentation: Any) -> list[list[Any]]:
+def _parts(segmentation: Any) -> Polygons:
     if not isinstance(segmentation, list):
-        return []
-    return [part for part in segmentation if isinstance(part, list) and len(part) >= FEWEST and len(part) % 2 == 0]
+        return ()
+    parts = [part for part in segmentation if isinstance(part, list) and len(part) >= FEWEST and len(part) % 2 == 0]
+    return tuple(_corners(part) for part in parts)
 
 
-def _numbers(parts: Sequence[Sequence[Sequence[Any]]], count: int) -> np.ndarray:
-    flat = chain.from_iterable(chain.from_iterable(parts))
+def _corners(part: list[Any]) -> NDArray[np.float32]:
+    """NaN for what is no list of numbers."""
     try:
-        return np.fromiter(flat, dtype=np.float32, count=count)
-    except (TypeError, ValueError, OverflowError):  # somewhere is something that is no number
-        flat = chain.from_iterable(chain.from_iterable(parts))
-        return np.asarray([each if isinstance(each, float | int) else np.nan for each in flat], np.float64).astype(
-            np.float32
-        )
+        corners = np.asarray(part, dtype=np.float32)
+    except (TypeError, ValueError, OverflowError):
+        return np.full(FEWEST, np.nan, np.float32)
+    return corners if corners.ndim == 1 else np.full(FEWEST, np.nan, np.float32)
 
 
-def _within_reach(numbers: np.ndarray, owner: np.ndarray, limits: np.ndarray) -> np.ndarray:
-    """Which numbers are finite and no further from the image than it is large. x and y alternate."""
-    sound = np.empty(len(numbers), dtype=bool)
-    for axis in (0, 1):
-        values, limit = numbers[axis::2], limits[owner[axis::2], axis]
-        sound[axis::2] = (values >= -limit) & (values <= 2 * limit)
+def _within_reach(drawn: Sequence[Polygons], limits: Float32[np.ndarray, "n 2"]) -> Bool[np.ndarray, " n"]:
+    """Which outlines are finite and no further from their image (``limits``: width, height) than it is large."""
+    sound = np.ones(len(drawn), dtype=bool)
+    if any(drawn):
+        corners = np.concatenate([part for parts in drawn for part in parts]).reshape(-1, 2)
+        owner = np.repeat(np.arange(len(drawn)), [sum(len(part) for part in parts) // 2 for parts in drawn])
+        reach = limits[owner]
+        good = ((corners >= -reach) & (corners <= 2 * reach)).all(axis=1)
+        sound[owner[~good]] = False
     return sound
 
 
