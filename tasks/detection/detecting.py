@@ -27,6 +27,9 @@ from tasks.trunk import BatchNorm, Train, Trunk, maps_refusal
 if TYPE_CHECKING:
     from tasks.detection.detector_training import Trained
 
+DENOISED = 64
+"""The coarsest stride of a diffusion model, whose latents are an eighth of the image already."""
+
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class Detecting(Presets, Search, Recipe, HeadSettings, Jitter, Task):
@@ -146,10 +149,11 @@ class Detecting(Presets, Search, Recipe, HeadSettings, Jitter, Task):
 
 
 def pyramid_kind(backbone: Backbone) -> Pyramid:
-    """Several strides, one, or a diffusion model's."""
-    if backbone.card.family == "diffusion":
+    """By the strides of its maps alone, so that a random twin has its original's recipe: only denoisers have 64."""
+    strides = Trunk(backbone, "frozen").channels()
+    if DENOISED in strides:
         return "diffusion"
-    return "several-strides" if len(Trunk(backbone, "frozen").channels()) > 1 else "one-stride"
+    return "several-strides" if len(strides) > 1 else "one-stride"
 
 
 def part_refusal(part: Part, classes: int, masks: bool) -> str | None:

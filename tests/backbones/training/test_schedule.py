@@ -32,6 +32,20 @@ def test_by_epoch_as_timm_by_default(warmup: int) -> None:
         assert learning_rate(recipe, step, STEPS) == pytest.approx(timms._get_lr(step // STEPS)[0], rel=1e-12)
 
 
+def test_in_steps_as_torch() -> None:
+    """After warm-up; a milestone may lie within an epoch."""
+    recipe = Recipe(**{**RECIPE, "warmup_epochs": 1, "schedule": "steps", "milestones": (4, 8.5)})
+    optimiser = torch.optim.SGD([torch.zeros(1)], lr=2e-3)
+    torchs = torch.optim.lr_scheduler.MultiStepLR(optimiser, [4 * STEPS, 60], gamma=0.1)
+    for step in range(10 * STEPS):
+        expected = torchs.get_last_lr()[0]
+        if step >= STEPS:
+            assert learning_rate(recipe, step, STEPS) == pytest.approx(expected, rel=1e-12)
+        optimiser.step()
+        torchs.step()
+    assert learning_rate(recipe, 0, STEPS) == 1e-4
+
+
 def test_its_ends() -> None:
     recipe = Recipe(**RECIPE, warmup_epochs=0.5)  # type: ignore[arg-type]
     assert learning_rate(recipe, 0, 100) == 1e-4
@@ -51,6 +65,10 @@ def test_each_group_has_its_share() -> None:
         ({"epochs": 3, "warmup_epochs": 4}, "warmup_epochs .4. is above epochs .3."),
         ({"learning_rate": 1e-7}, "minimum_learning_rate .1e-06. is above learning_rate .1e-07."),
         ({"learnig_rate": 1e-3}, "learnig_rate"),
+        ({"schedule": "steps"}, "steps need some"),
+        ({"milestones": (3,)}, "schedule cosine has milestones .3."),
+        ({"schedule": "steps", "milestones": (9, 3)}, "must rise"),
+        ({"epochs": 20, "schedule": "steps", "milestones": (20,)}, "before the end, epoch 20"),
         ({"optimiser": "adam"}, "'adamw', 'sgd', 'lars' or 'muon'"),
     ],
 )
