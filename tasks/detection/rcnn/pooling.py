@@ -7,6 +7,8 @@ from torch import Tensor
 from torchvision.ops import MultiScaleRoIAlign
 from torchvision.ops.boxes import box_area
 
+from tasks.detection.rcnn.row_pooling import pool_rows
+
 CANONICAL_SIDE, CANONICAL_STRIDE = 224, 16
 """A region of ImageNet's side is read at the stride of ResNet's fourth stage (FPN, Lin et al. 2017, equation 1)."""
 
@@ -21,8 +23,21 @@ class RegionPooling(MultiScaleRoIAlign):  # type: ignore[misc]
 
     def of(self, levels: Sequence[Tensor], boxes: list[Tensor]) -> Tensor:
         """(regions of all images, channels, side, side), of as many levels as there are strides."""
+        if levels[0].device.type == "cpu":
+            return self._by_rows(levels, boxes)
         found: Tensor = self({str(level): each for level, each in enumerate(levels)}, boxes, [])
         return found
+
+    def _by_rows(self, levels: Sequence[Tensor], boxes: list[Tensor]) -> Tensor:
+        level_of, together = self.map_levels(boxes), torch.cat(boxes)
+        images = torch.repeat_interleave(torch.tensor([len(each) for each in boxes]))
+        side = self.output_size[0]
+        places = [torch.where(level_of == level)[0] for level in range(len(levels))]
+        pooled = [
+            pool_rows(each, images[at], together[at] * scale, side)
+            for each, at, scale in zip(levels, places, self.scales, strict=True)
+        ]
+        return torch.cat(pooled)[torch.cat(places).argsort()]
 
 
 class LevelOfSize:
