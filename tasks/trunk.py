@@ -18,6 +18,9 @@ Train = Literal["frozen", "end-to-end"]
 BatchNorm = Literal["frozen", "batch"]
 """What BatchNorm normalises by while it is trained: the statistics it was loaded with, or each batch's."""
 
+ANOTHER_SIZE = (160, 128)
+"""(height, width) of the blank image that tells whether an architecture takes images of any size."""
+
 SWITCH = "set_grad_checkpointing"
 """What timm's and open_clip's models call it."""
 
@@ -114,18 +117,15 @@ class Trunk(nn.Module):
             switch(True)
 
 
-def maps_refusal(backbone: Backbone, size: tuple[int, int] | None = None) -> str | None:
-    """Why a task that needs dense features, of images of ``size`` where given, cannot be put to this backbone.
-
-    None where it has some. ``size`` is (height, width) in pixels, by default what the weights were trained at.
-    """
+def maps_refusal(backbone: Backbone) -> str | None:
+    """Why a task that needs dense features of images of any size cannot be put to this backbone; None where it has."""
     try:
         with torch.no_grad():
-            found = copy.deepcopy(backbone).eval().feature_maps(_blank(backbone, size))
+            found = copy.deepcopy(backbone).eval().feature_maps(_blank(backbone, ANOTHER_SIZE))
     except NotImplementedError:
         found = {}
     except ValueError as error:
-        return f"backbone {backbone.card.name!r} gives no dense features of that size: {error}"
+        return f"backbone {backbone.card.name!r} gives no dense features of images of any size: {error}"
     return None if found else f"backbone {backbone.card.name!r} gives no dense features (feature_maps)"
 
 

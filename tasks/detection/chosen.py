@@ -20,6 +20,7 @@ class Chosen:
     train: Train
     drop_path: float
     batch_norm: BatchNorm
+    window: int | None
 
     def facts(self) -> dict[str, Any]:
         """What a checkpoint must agree on besides the recipe, by name."""

@@ -35,14 +35,15 @@ DENOISED = 64
 class Detecting(Presets, Search, Recipe, HeadSettings, Jitter, Task):
     """A detector over a backbone, trained on train and val; nothing is chosen by what is tested.
 
-    The defaults, ``preset: fair``, are one recipe for every family: large-scale jitter, the same heads, 36 epochs in
-    steps, a learning rate chosen on val from three with the same budget for all. ``light`` takes a third of the epochs
-    at half the size. ``bob2023`` is the study's, three recipes by the kind of pyramid: ``by_pyramid`` holds settings
-    that take the place of the others for backbones of that kind. ``train: frozen`` trains pyramid and heads alone, on
-    the trunk as it is in evaluation. ``warmup_iterations``, where given, are steps and take the place of
-    ``warmup_epochs``, up to the length of the training. With ``trials`` above 1 settings are chosen with train alone;
-    whatever is chosen is then trained on train and val. A schedule for fewer epochs has its milestones and its warm-up
-    earlier by as much.
+    The defaults, ``preset: fair``, are one recipe for every family: large-scale jitter, the same heads, 36 epochs
+    in steps, a learning rate chosen on val from three with the same budget for all. ``light`` takes a third of the
+    epochs at half the size. ``bob2023`` is the study's, three recipes by the kind of pyramid: ``by_pyramid`` holds
+    settings that take the place of the others for backbones of that kind. ``train: frozen`` trains pyramid and
+    heads alone, on the trunk as it is in evaluation. ``warmup_iterations``, where given, are steps and take the
+    place of ``warmup_epochs``, up to the length of the training. With ``trials`` above 1 settings are chosen with
+    train alone; whatever is chosen is then trained on train and val. ``window`` has a plain ViT attend in windows
+    of that many patches a side, but for four of its blocks, as at high resolution (14 in ViTDet). A schedule for
+    fewer epochs has its milestones and its warm-up earlier by as much.
     """
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = PRESETS
@@ -59,6 +60,7 @@ class Detecting(Presets, Search, Recipe, HeadSettings, Jitter, Task):
     minimum_learning_rate: float = Field(default=0.0, ge=0)
     drop_path: float = Field(default=0.0, ge=0, lt=1)
     batch_norm: BatchNorm = "frozen"
+    window: int | None = Field(default=None, ge=1)
     trials: int = Field(default=3, ge=1, le=256)
     space: Mapping[str, tuple[float, ...]] = Field(default_factory=lambda: {"learning_rate": (5e-5, 2e-4)})
     by_pyramid: Mapping[Pyramid, Mapping[str, Any]] = Field(default_factory=dict)
@@ -101,7 +103,9 @@ class Detecting(Presets, Search, Recipe, HeadSettings, Jitter, Task):
         assert isinstance(recipe, Recipe)
         assert isinstance(jitter, Jitter)
         assert isinstance(heads, HeadSettings)
-        return Chosen(recipe, jitter, heads, self.detector, self.train, values["drop_path"], self.batch_norm)
+        return Chosen(
+            recipe, jitter, heads, self.detector, self.train, values["drop_path"], self.batch_norm, self.window
+        )
 
     def trained(
         self, backbone: Backbone, dataset: Dataset, parts: Partition, tools: Tools, seed: int
@@ -141,6 +145,10 @@ class Detecting(Presets, Search, Recipe, HeadSettings, Jitter, Task):
         if why := maps_refusal(backbone):
             return f"{why}, and a detector reads nothing else"
         settings = self._of(pyramid_kind(backbone))
+        try:
+            Trunk(backbone, "frozen", window=settings.window)
+        except ValueError as error:
+            return f"window: {error}"
         least = len(parts.train) + (len(parts.val) if settings.trials == 1 else 0)
         largest = int(max((settings.global_batch, *settings.space.get("global_batch", ()))))
         if largest > least:

@@ -4,8 +4,8 @@ Of the study (Goldblum et al. 2023) neither the number of GPUs nor the batch beh
 images a GPU; here 16 in all), nor how a rate was chosen from its four (here on val, carved from train, never on the
 images that are reported). Its stochastic depth was set by architecture (ConvNeXt-T 0.4, ConvNeXt-B 0.6 to 0.7, SwinV2-T
 0.2, SwinV2-B 0.2 to 0.5): give ``drop_path`` beside the preset. It normalised every backbone as ImageNet's; here
-preprocessing belongs to the weights. It had ViTs attend in windows, which is the backbone's to say here. Float16 is
-``--precision float16``; its Swin, MiDaS and diffusion models were trained in float32.
+preprocessing belongs to the weights. It had ViTs attend in windows: give ``window: 14``
+beside it. Float16 is ``--precision float16``; its Swin, MiDaS and diffusion models were trained in float32.
 """
 
 from collections.abc import Mapping

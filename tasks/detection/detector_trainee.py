@@ -28,9 +28,10 @@ class DetectorTrainee(Trainee):
         train: Train,
         drop_path: float,
         batch_norm: BatchNorm,
+        window: int | None = None,
     ) -> None:
         super().__init__()
-        trunk = Trunk(backbone, train, drop_path, batch_norm)
+        trunk = Trunk(backbone, train, drop_path, batch_norm, window)
         self.has_drop_path = trunk.has_drop_path
         rest_unused(trunk)
         self.multiple = max(32, *trunk.channels())

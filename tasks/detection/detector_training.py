@@ -88,6 +88,7 @@ class DetectorTraining:
                 chosen.train,
                 chosen.drop_path,
                 chosen.batch_norm,
+                chosen.window,
             )
 
 

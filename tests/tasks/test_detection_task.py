@@ -274,6 +274,24 @@ def test_what_cannot_be_learnt_is_refused_in_words() -> None:
     assert refused.startswith(f"backbone {body.card.name!r} gives no dense features (feature_maps), and a detector")
 
 
+def test_attention_in_windows_is_for_plain_vision_transformers() -> None:
+    data = rectangles(8, 4)
+    windowed = Detection(**{**QUICK, "window": 2})
+    refused = windowed.refusal(backbone(), {"dataset": [data]})
+    assert refused is not None
+    assert "is no plain vision transformer" in refused
+    vit = backbone("random:timm:test_vit")
+    assert windowed.refusal(vit, {"dataset": [data]}) is None
+    plain, other = (
+        DetectorTrainee(vit, "faster-rcnn", 3, HeadSettings(**NARROW), "frozen", 0.0, "frozen", window).eval()
+        for window in (None, 2)
+    )
+    images = torch.randn(1, 3, 128, 96, generator=torch.Generator().manual_seed(0))
+    assert not torch.allclose(plain.trunk.maps(images)[16], other.trunk.maps(images)[16])
+    chosen = [Detection(window=window).chosen({}, 1, 16).facts()["window"] for window in (None, 2)]
+    assert chosen == [None, 2]
+
+
 def _none(images: Tensor) -> dict[int, Tensor]:
     raise NotImplementedError
 
