@@ -55,7 +55,8 @@ class Counts:
 
         The classes are those of all images, whatever is drawn: one without a pixel to tell its IoU or accuracy by in a
         draw has the value it has on all images. Of simulated sets of 50 and 60 images of 5 to 100 classes the intervals
-        of 95 % held the truth in 87 to 97 %; with classes left out of the draws that lack them, in 65 to 73 %.
+        of 95 % held the truth in 87 to 97 %; with classes left out of the draws that lack them, in 65 to 73 %. Of 500
+        images of 100 classes, many of them rare, it was 78 %, which is too few: that interval is to be read with care.
         """
         hits, truth, predicted = (weights @ rows[:, self.asked] for rows in (self.hits, self.truth, self.predicted))
         every = (rows[:, self.asked].sum(0) for rows in (self.hits, self.truth, self.predicted))
