@@ -4,7 +4,7 @@ Detections are matched once, since what is found in an image does not depend on 
 anew. The same images give the same draws, so that two detectors can be compared on each of them.
 
 Copies of an image lift interpolated precision, so that draws lie above the value (by 0.009 of an AP of 0.10 where there
-were 60 images); only their spread is taken, and laid around the value. Of 160 sets of 60 made-up images, others than the
+were 60 images); only their spread is taken, and laid around the value. Of 160 sets of 60 made-up images, other than the
 rule was chosen on, the interval then held the AP and the AP50 of very many images in 94 % each, and as the draws lie in
 84 and 86 %.
 """
