@@ -9,17 +9,16 @@ zip that holds the images. An image without annotations is a negative; every obj
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from tasks.datasets.annotated_images import sizes_of
 from tasks.datasets.assembly import Found, assemble
 from tasks.datasets.base import Dataset, OpenOptions
 from tasks.datasets.coco_layout import find_images, find_tables, packed_folders
 from tasks.datasets.coco_objects import Pictures, objects_of
 from tasks.datasets.coco_tables import CocoTable, fields_of, read_table
-from tasks.datasets.content_hashes import content_hashes
 from tasks.datasets.listed import inside
 from tasks.datasets.manifest import Item
 from tasks.datasets.object_checks import Findings, check_categories
 from tasks.datasets.packed_beside import with_packed
-from tasks.datasets.readable import check_readable, decoded_sizes
 from tasks.datasets.references import open_source, parse
 from tasks.datasets.sources import Source
 
@@ -66,7 +65,9 @@ def open_coco(
 
     findings = Findings()
     check_categories({split: table.categories for split, table in tables.items()}, findings)
-    sizes = _sizes(source, pictures, files, options, findings)
+    here = (file for each in pictures.values() for file in each.files if file in files)
+    sizes = sizes_of(source, here, options, findings)
+    _told_missing(source, pictures, files, options, findings)
     objects = objects_of(pictures, sizes, federated, options.drop_bad_boxes, findings)
     first = next(iter(tables.values()))
     found = Found(
@@ -99,22 +100,13 @@ def _name(image: Mapping[str, object]) -> str:
     return str(image["file_name"]) if "file_name" in image else "/".join(str(image["coco_url"]).split("/")[-2:])
 
 
-def _sizes(
+def _told_missing(
     source: Source, pictures: Mapping[str, Pictures], files: frozenset[str], options: OpenOptions, findings: Findings
-) -> dict[str, tuple[int, int]]:
-    """The (height, width) of every image that decodes; the others are errors, unless they are to be skipped."""
-    here = sorted({file for each in pictures.values() for file in each.files if file in files})
-    contents = content_hashes(source, here, options.cache)
-    if not options.skip_unreadable:
-        bad = check_readable(source, here, contents, options.cache)
-        findings.error(
-            "images cannot be read (mend or remove them, or leave them out with --skip-unreadable)",
-            [f"{file}: {reason}" for file, reason in bad.items()],
-        )
-        for split, each in pictures.items():
-            lacking = [file for file in each.files if file not in files]
-            findings.error(f"of {len(each.files):,} images of {split} are not in {source.location}", lacking)
-    return decoded_sizes(source, here, contents, options.cache)
+) -> None:
+    """Images that are listed and not there are errors, unless what cannot be read is to be skipped."""
+    for split, each in pictures.items() if not options.skip_unreadable else ():
+        lacking = [file for file in each.files if file not in files]
+        findings.error(f"of {len(each.files):,} images of {split} are not in {source.location}", lacking)
 
 
 DATASETS = {"coco": read}

@@ -21,7 +21,8 @@ from tasks.detection.detection_presets import PRESETS, Pyramid
 from tasks.detection.head_settings import HeadSettings
 from tasks.detection.jitter import Jitter
 from tasks.presets import Presets
-from tasks.search import Choice, Found, Search, find
+from tasks.search import Choice, Search, find
+from tasks.training_notes import search_notes, training_notes
 from tasks.trunk import BatchNorm, Train, Trunk, maps_refusal
 
 if TYPE_CHECKING:
@@ -127,9 +128,10 @@ class Detecting(Presets, Search, Recipe, HeadSettings, Jitter, Task):
         trained = training.on_both(chosen)
         own = [
             Note("pyramid", kind),
+            Note("warmup_epochs", chosen.recipe.warmup_epochs),
             *([Note("settings_of_the_pyramid", self.by_pyramid[kind])] if settings is not self else []),
         ]
-        return trained, [*own, *_search_notes(found), *_data_notes(parts), *_training_notes(trained, chosen)]
+        return trained, [*own, *search_notes(found), *_data_notes(parts), *training_notes(trained.fitted)]
 
     def learning_refusal(self, backbone: Backbone, dataset: Dataset) -> str | None:
         """No dense features, other data, nothing to find, no outlines for masks, or fewer images than a batch."""
@@ -182,15 +184,6 @@ def part_refusal(part: Part, classes: int, masks: bool) -> str | None:
     return None
 
 
-def _search_notes(found: Found) -> Iterator[Note]:
-    if not found.tried:
-        return
-    yield Note("chosen", found.choice)
-    yield Note("trials", [{"choice": each.choice, "epochs": each.epochs, "val": each.merit} for each in found.tried])
-    yield Note("trial_epochs", sum(each.epochs for each in found.tried))
-    yield Note("gain_on_val", found.gain)
-
-
 def _data_notes(parts: Partition) -> Iterator[Note]:
     """What is learnt from, in numbers; boxes a reader dropped are among the dataset's warnings."""
     objects = [*(parts.train.objects or ()), *(parts.val.objects or ())]
@@ -198,13 +191,3 @@ def _data_notes(parts: Partition) -> Iterator[Note]:
     yield Note("negatives_trained", sum(bool(one.crowd.all()) for one in objects))
     yield Note("objects_trained", sum(int((~one.crowd).sum()) for one in objects))
     yield Note("crowds_left_out", sum(int(one.crowd.sum()) for one in objects))
-
-
-def _training_notes(trained: "Trained", chosen: Chosen) -> Iterator[Note]:
-    fitted = trained.fitted
-    yield Note("steps", fitted.steps)
-    yield Note("warmup_epochs", chosen.recipe.warmup_epochs)
-    yield Note("images_per_second_trained", fitted.images_per_second)
-    yield Note("loss_by_epoch", [row["loss"] for row in fitted.epochs])
-    for name, value in fitted.notes.items():
-        yield Note(name, value)

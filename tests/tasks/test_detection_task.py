@@ -248,8 +248,17 @@ def test_boxes_and_masks_come_back_in_pixels_of_the_image() -> None:
 
 def test_a_detector_says_by_its_name_whether_it_learns_masks() -> None:
     for name in DETECTORS.found:
-        made = build_detector(name, Trunk(backbone(), "frozen"), 3, HeadSettings(**NARROW))
+        made = build_detector(name, Trunk(backbone(), "frozen"), 3, HeadSettings(**{**NARROW, "pyramid_channels": 32}))
         assert made.masks == finds_masks(name)
+
+
+def test_every_detector_runs_under_the_task() -> None:
+    data = rectangles(8, 4)
+    for name in sorted(DETECTORS.found):
+        scores, notes, _ = run(Detection(**{**QUICK, "detector": name, "pyramid_channels": 32}), data)
+        assert 0 <= scores["ap"].value <= 1
+        assert ("mask_ap" in scores) == finds_masks(name)
+        assert notes["steps"].value > 0
 
 
 def test_what_cannot_be_learnt_is_refused_in_words() -> None:
