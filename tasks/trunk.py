@@ -117,11 +117,19 @@ class Trunk(nn.Module):
             switch(True)
 
 
-def maps_refusal(backbone: Backbone) -> str | None:
-    """Why a task that needs dense features of images of any size cannot be put to this backbone; None where it has."""
+def maps_refusal(backbone: Backbone, square: int | None = None) -> str | None:
+    """Why a task that needs dense features of images of any size cannot be put to this backbone; None where it can.
+
+    With ``square``, where images are padded to that side, a backbone that takes this size alone can too.
+    """
+    refused = _refusal_at(ANOTHER_SIZE, backbone)
+    return refused if refused is None or square is None else _refusal_at((square, square), backbone)
+
+
+def _refusal_at(size: tuple[int, int], backbone: Backbone) -> str | None:
     try:
         with torch.no_grad():
-            found = copy.deepcopy(backbone).eval().feature_maps(_blank(backbone, ANOTHER_SIZE))
+            found = copy.deepcopy(backbone).eval().feature_maps(_blank(backbone, size))
     except NotImplementedError:
         found = {}
     except ValueError as error:

@@ -23,6 +23,10 @@ ROBUSTNESS_LEGEND = (
 ROBUSTNESS_HEADS = ("backbone", "at home", "under shift", "expected", "above the line (logits)")
 
 
+LONGEST_SETTING = 600
+"""Characters: what differs between two columns may be the last of many settings."""
+
+
 def number(value: float, column: Column) -> str:
     """Fractions in percent with one decimal, anything else as it is."""
     return f"{100 * value:.1f}" if column.unit == "fraction" else f"{value:.3g}"
@@ -103,4 +107,4 @@ def robustness(row: Robustness) -> list[str]:
 
 def title(column: Column) -> str:
     """What a column is of."""
-    return f"{visible(column.setting)} ({column.metric}{'' if column.higher_is_better else ', lower is better'})"
+    return f"{visible(column.setting, LONGEST_SETTING)} ({column.metric}{'' if column.higher_is_better else ', lower is better'})"

@@ -144,9 +144,12 @@ class Detecting(Presets, Search, Recipe, HeadSettings, Jitter, Task):
         for name, part in (("train", parts.train), ("val", parts.val), ("test", parts.test)):
             if why := part_refusal(part, len(dataset.classes), finds_masks(self.detector)):
                 return f"dataset {dataset.name!r}: {name} {why}"
-        if why := maps_refusal(backbone):
+        try:
+            settings = self._of(pyramid_kind(backbone))
+        except NotImplementedError:  # it has no maps at all, as the next lines say
+            settings = self
+        if why := maps_refusal(backbone, settings.square):
             return f"{why}, and a detector reads nothing else"
-        settings = self._of(pyramid_kind(backbone))
         try:
             Trunk(backbone, "frozen", window=settings.window)
         except ValueError as error:

@@ -51,7 +51,7 @@ class Jitter:
 
     @property
     def square(self) -> int | None:
-        """The side of the square every training image is padded to, where there is one."""
+        """The side of the square every image is padded to, trained on or tested, where there is one (as in ViTDet)."""
         return self.long_side if self.jitter == "large-scale" else None
 
 

@@ -61,7 +61,7 @@ def detections(
     ):
         for rows, items in zip(places, loaded, strict=True):
             sizes = [(item.pixels.shape[0], item.pixels.shape[1]) for item in items]
-            size = padded_size(sizes, trainee.multiple)
+            size = padded_size(sizes, trainee.multiple, jitter.square)
             images = padded([item.pixels for item in items], size, preprocess, device)
             for row, item, seen, one in zip(rows, items, sizes, trainee.detector.detect(images, sizes), strict=True):
                 found[row] = _as_in_the_image(one, seen, item.size)
@@ -96,7 +96,7 @@ class _Tested:
 def _batches(part: Part, jitter: Jitter, multiple: int, most: int) -> Iterator[tuple[int, ...]]:
     """Places in the part, by the size they are padded to."""
     assert part.objects is not None
-    sizes = [padded_size([as_tested(jitter, objects.size).size], multiple) for objects in part.objects]
+    sizes = [padded_size([as_tested(jitter, objects.size).size], multiple, jitter.square) for objects in part.objects]
     for _, alike in groupby(sorted(range(len(part)), key=lambda row: (sizes[row], row)), key=lambda row: sizes[row]):
         rows = tuple(alike)
         yield from (rows[start : start + most] for start in range(0, len(rows), most))

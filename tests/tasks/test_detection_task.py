@@ -34,6 +34,7 @@ from tasks.detection.predicting import detections
 from tasks.detection.stream import DetectionStream, Item
 from tasks.trunk import Trunk
 from tests.detection_fakes import NARROW, Pngs, picture, rectangles
+from tests.tiny_timm import timm_twin
 
 CNN, VIT = "random:timm:test_resnet", "random:timm:test_vit"
 QUICK: dict[str, Any] = {
@@ -281,6 +282,20 @@ def test_what_cannot_be_learnt_is_refused_in_words() -> None:
     refused = Detection(**QUICK).refusal(body, {"dataset": [data]})
     assert refused is not None
     assert refused.startswith(f"backbone {body.card.name!r} gives no dense features (feature_maps), and a detector")
+
+
+def test_a_backbone_of_one_size_is_under_a_detector_that_pads_to_it(tmp_path: Path) -> None:
+    small = {"embed_dim": 16, "num_heads": 1, "stages": [1, 1, 1, 1]}
+    data, body = rectangles(8, 3), timm_twin(tmp_path, "hiera_tiny_224", small, size=224)
+    sides = {"short_side": 224, "long_side": 224, "global_batch": 2, "detector": "faster-rcnn"}
+    task = Detection(**{**QUICK, **sides, "jitter": "large-scale"})
+    assert task.refusal(body, {"dataset": [data]}) is None
+    scores, _, outputs = run(task, data, body)
+    assert 0 <= scores["ap"].value <= 1
+    assert len(outputs["test"].columns["item"]) == 3
+    refused = Detection(**{**QUICK, **sides, "jitter": "none"}).refusal(body, {"dataset": [data]})
+    assert refused is not None
+    assert "cannot take 160 x 128" in refused
 
 
 def test_attention_in_windows_is_for_plain_vision_transformers() -> None:

@@ -246,10 +246,12 @@ def test_architectures_of_one_size_say_so(name: str, tmp_path: Path) -> None:
     assert trunk.maps(images((224, 224)))
     with pytest.raises(ValueError, match=r"was made for images of 224 x 224 pixels and cannot take 96 x 160"):
         trunk.maps(images((96, 160)))
-    refused = maps_refusal(backbone, (96, 160))
+    refused = maps_refusal(backbone)
     assert refused is not None
     assert FIXED[name][0] in refused
     assert "160 x 128" in refused
+    assert maps_refusal(backbone, 224) is None  # images are padded to its own size
+    assert maps_refusal(backbone, 256) is not None
 
 
 @pytest.mark.parametrize("name", sorted(ONE_SIZE))
