@@ -21,8 +21,6 @@ ROBUSTNESS_LEGEND = (
     "that. Intervals are over test images."
 )
 ROBUSTNESS_HEADS = ("backbone", "at home", "under shift", "expected", "above the line (logits)")
-
-
 LONGEST_SETTING = 600
 """Characters: what differs between two columns may be the last of many settings."""
 
@@ -107,4 +105,5 @@ def robustness(row: Robustness) -> list[str]:
 
 def title(column: Column) -> str:
     """What a column is of."""
-    return f"{visible(column.setting, LONGEST_SETTING)} ({column.metric}{'' if column.higher_is_better else ', lower is better'})"
+    lower = "" if column.higher_is_better else ", lower is better"
+    return f"{visible(column.setting, LONGEST_SETTING)} ({column.metric}{lower})"
