@@ -1,7 +1,7 @@
 """RoIAlign on a CPU: regions as weighted sums of a map's cells, each cell a row of channels."""
 
 import torch
-from jaxtyping import Float, Float32, Int64
+from jaxtyping import Float, Float32, Int32, Int64
 from torch import Tensor
 from torch.nn.functional import embedding_bag
 
@@ -26,7 +26,7 @@ def pool_rows(
     extent = (boxes[:, 2:] - boxes[:, :2]).clamp(min=1)
     across, across_weights = _cells(boxes[:, 0], extent[:, 0], side, columns)
     down, down_weights = _cells(boxes[:, 1], extent[:, 1], side, rows)
-    first = (images * (rows * columns)).view(-1, 1, 1, 1, 1)
+    first = (images * (rows * columns)).int().view(-1, 1, 1, 1, 1)
     cells = first + down.view(-1, side, 1, 2 * SAMPLES, 1) * columns + across.view(-1, 1, side, 1, 2 * SAMPLES)
     weights = down_weights.view(-1, side, 1, 2 * SAMPLES, 1) * across_weights.view(-1, 1, side, 1, 2 * SAMPLES)
     table = features.permute(0, 2, 3, 1).reshape(count * rows * columns, channels)
@@ -37,7 +37,7 @@ def pool_rows(
 
 def _cells(
     start: Float[Tensor, " n"], extent: Float[Tensor, " n"], side: int, cells: int
-) -> tuple[Int64[Tensor, "n points two"], Float[Tensor, "n points two"]]:
+) -> tuple[Int32[Tensor, "n points two"], Float[Tensor, "n points two"]]:
     """Along one axis, the two cells around each point of each region, and what they weigh in the mean of a bin.
 
     A point outside, by more than a cell, weighs nothing; one beyond the middle of the last cell is that cell's.
@@ -49,4 +49,4 @@ def _cells(
     low = points.floor()
     part = points - low
     weights = torch.stack([1 - part, part], -1) * inside[..., None] / SAMPLES
-    return torch.stack([low, (low + 1).clamp(max=cells - 1)], -1).long(), weights
+    return torch.stack([low, (low + 1).clamp(max=cells - 1)], -1).int(), weights

@@ -1,8 +1,8 @@
-"""pixels:PATH[?classes=FILE][&void=VALUES] - images with a map of classes each, with train/val/test if there.
+"""masks:PATH[?classes=FILE][&void=VALUES] - images with a map of classes each, with train/val/test if there.
 
 The map of an image has its name in a folder called alike but for one word: ``images/train/1.jpg`` and
 ``masks/train/1.png`` (or ``annotations/``, ``labels/``, ...), ``train/1.jpg`` and ``semantic_train/1.png``. For
-instance ``pixels:coco_mini.zip`` or ``pixels:my_set?classes=classes.txt&void=0,255``: a list of classes is YAML (a
+instance ``masks:coco_mini.zip`` or ``masks:my_set?classes=classes.txt&void=0,255``: a list of classes is YAML (a
 mapping of values to names, or a list, alone or under ``classes`` or ``names``) or text with a name a line, from 0.
 """
 
@@ -38,8 +38,8 @@ def read(reference: str, options: OpenOptions) -> Dataset:
     Raises ``FileNotFoundError`` naming the places looked in, and ``ValueError`` naming images without a map, two maps
     of one image, and maps of another size, of values without a class, or that are no maps.
     """
-    parts = parse(reference, "pixels", ("classes", "void"))
-    name = f"pixels:{reference}"
+    parts = parse(reference, "masks", ("classes", "void"))
+    name = f"masks:{reference}"
     source = open_source(parts.path, options.places)
     try:
         if parts.part:
@@ -112,4 +112,4 @@ def _void_apart(named: Mapping[int, str], asked: str | None) -> tuple[PixelClass
     return PixelClasses({value: name for value, name in named.items() if value not in void}, frozenset(void)), notes
 
 
-DATASETS = {"pixels": read}
+DATASETS = {"masks": read}

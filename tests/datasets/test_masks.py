@@ -37,7 +37,7 @@ def kept(way="as ADE20K", classes=CLASSES, values=(0, 1, 3, 7), file="classes.ya
 @pytest.mark.parametrize("way", WAYS)
 def test_each_image_has_the_map_of_its_name(way, tmp_path, options):
     write(tmp_path / "mine", kept(way))
-    dataset = open_dataset("pixels:mine", options)
+    dataset = open_dataset("masks:mine", options)
     assert (dataset.target, dataset.classes) == ("pixels", ("road", "car", "sky"))
     assert {name: len(split) for name, split in dataset.splits.items()} == {"train": 2, "val": 1}
     classes = {0: VOID, 1: 0, 3: 1, 7: 2}
@@ -55,7 +55,7 @@ def test_a_zip_of_it_is_the_same_dataset(tmp_path, options):
     with zipfile.ZipFile(tmp_path / "mine.zip", "w") as archive:
         for name, content in kept().items():
             archive.writestr(name, content)
-    folder, zipped = (open_dataset(f"pixels:{name}", options) for name in ("mine", "mine.zip"))
+    folder, zipped = (open_dataset(f"masks:{name}", options) for name in ("mine", "mine.zip"))
     assert folder.manifest_sha256 == zipped.manifest_sha256
 
 
@@ -66,7 +66,7 @@ def test_one_byte_of_a_map_or_a_name_changes_the_identity(tmp_path, options):
     values[0, 0] = 3 if values[0, 0] != 3 else 1
     write(tmp_path / "two", {**files, "annotations/train/a.png": encoded(values)})
     write(tmp_path / "three", {**files, "classes.yaml": CLASSES.replace("car", "bus")})
-    found = [open_dataset(f"pixels:{name}", options) for name in ("one", "two", "three")]
+    found = [open_dataset(f"masks:{name}", options) for name in ("one", "two", "three")]
     assert len({dataset.manifest_sha256 for dataset in found}) == 3
     assert len({dataset.splits["train"].maps.identity for dataset in found[:2]}) == 2
 
@@ -86,7 +86,7 @@ def test_lists_of_classes_and_what_is_void(setting, file, content, classes, tmp_
     write(tmp_path / "mine", kept(classes=content, values=(0, 1, 2), file=file) | {"more/readme.txt": "no list"})
     if "classes=" in setting:
         write(tmp_path / "mine", {"a.txt": "another"})
-    dataset = open_dataset(f"pixels:mine{setting}", options)
+    dataset = open_dataset(f"masks:mine{setting}", options)
     assert dataset.classes == classes
     names = np.asarray([*classes, *[""] * (256 - len(classes))])
     by_value = {
@@ -106,7 +106,7 @@ def test_a_set_without_splits_is_carved(tmp_path, options):
     for seed in range(10):
         files |= {f"images/{seed}.png": picture(seed), f"masks/{seed}.png": encoded(class_map(seed, (0, 1)))}
     write(tmp_path / "mine", files)
-    parts = partition(open_dataset("pixels:mine", options), seed=0)
+    parts = partition(open_dataset("masks:mine", options), seed=0)
     assert [len(part) for part in (parts.train, parts.val, parts.test)] == [6, 2, 2]
     for part in (parts.train, parts.val, parts.test):
         for row, name in zip(part.rows.tolist(), part.names, strict=True):
@@ -127,7 +127,7 @@ def test_values_of_few_bits_and_of_palettes_are_as_stored(bits, tmp_path, option
     for content in (grey, (tmp_path / "palette.png").read_bytes()):
         assert content[24] == bits, "the test's own file is of these bits"
         write(tmp_path / "mine", {**files, "annotations/val/c.png": content})
-        dataset = open_dataset("pixels:mine", options)
+        dataset = open_dataset("masks:mine", options)
         np.testing.assert_array_equal(dataset.splits["val"].maps.read(0), values)
 
 
@@ -165,9 +165,9 @@ def test_every_map_that_is_wrong_is_named_with_the_reason(content, message, tmp_
     write(tmp_path / "mine", {**kept(), "annotations/train/a.png": content})
     for _ in range(2):  # the second time from what is remembered
         with pytest.raises(ValueError, match=f"1 maps of classes are not as they should be:\n .*{message}"):
-            open_dataset("pixels:mine", options)
+            open_dataset("masks:mine", options)
     write(tmp_path / "mine", kept())
-    open_dataset("pixels:mine", options)
+    open_dataset("masks:mine", options)
 
 
 def test_a_map_is_of_the_image_as_it_is_shown(tmp_path, options):
@@ -177,17 +177,17 @@ def test_a_map_is_of_the_image_as_it_is_shown(tmp_path, options):
     Image.new("RGB", (8, 4)).save(tmp_path / "turned.jpg", exif=exif)
     files = kept() | {"images/val/t.jpg": (tmp_path / "turned.jpg").read_bytes()}
     write(tmp_path / "mine", files | {"annotations/val/t.png": encoded(class_map(0, (1, 3), 8, 4))})
-    assert len(open_dataset("pixels:mine", options).splits["val"]) == 2
+    assert len(open_dataset("masks:mine", options).splits["val"]) == 2
     write(tmp_path / "mine", {"annotations/val/t.png": encoded(class_map(0, (1, 3), 4, 8))})
     with pytest.raises(ValueError, match="is 8 x 4 pixels, but its image is 4 x 8"):
-        open_dataset("pixels:mine", options)
+        open_dataset("masks:mine", options)
 
 
 def test_an_unreadable_image_may_be_left_out_with_its_map(tmp_path, options):
     write(tmp_path / "mine", {**kept(), "images/train/a.png": b"none"})
     with pytest.raises(ValueError, match=r"1 of 3 images cannot be read"):
-        open_dataset("pixels:mine", options)
-    dataset = open_dataset("pixels:mine", replace(options, skip_unreadable=True))
+        open_dataset("masks:mine", options)
+    dataset = open_dataset("masks:mine", replace(options, skip_unreadable=True))
     assert dataset.splits["train"].maps.images.names == ("annotations/train/b.png",)
 
 
@@ -219,21 +219,21 @@ def test_what_is_missing_or_double_is_told(changes, setting, message, tmp_path, 
     files = {name: content for name, content in {**kept(), **changes}.items() if content is not None}
     write(tmp_path / "mine", files)
     with pytest.raises(ValueError, match=message):
-        open_dataset(f"pixels:mine{setting}", options)
+        open_dataset(f"masks:mine{setting}", options)
 
 
 def test_no_maps_and_maps_to_spare(tmp_path, options):
     write(tmp_path / "none", {"classes.txt": "a\nb", "images/1.png": picture(1)})
     with pytest.raises(ValueError, match="no map among 1 images; maps are in folders with a word of annotation, "):
-        open_dataset("pixels:none", options)
+        open_dataset("masks:none", options)
     write(tmp_path / "mine", {**kept(), "annotations/train/z.png": encoded(class_map(0, (1,)))})
     assert (
-        "1 maps without an image were ignored: annotations/train/z.png" in open_dataset("pixels:mine", options).warnings
+        "1 maps without an image were ignored: annotations/train/z.png" in open_dataset("masks:mine", options).warnings
     )
 
 
 def test_the_real_semantic_maps_and_their_unpacked_twin(real_options, tmp_path):
-    dataset = open_dataset("pixels:coco_mini.zip", real_options)
+    dataset = open_dataset("masks:coco_mini.zip", real_options)
     assert {name: len(split) for name, split in dataset.splits.items()} == {"train": 100, "val": 60}
     assert dataset.classes[:3] == ("person", "bicycle", "car")
     assert "unlabeled" not in dataset.classes
@@ -244,5 +244,5 @@ def test_the_real_semantic_maps_and_their_unpacked_twin(real_options, tmp_path):
     read = dataset.splits["train"].maps.read(0)
     np.testing.assert_array_equal(read == VOID, stored == 0)
     assert [dataset.classes[label] for label in np.unique(read[stored == 56])] == ["broccoli"]
-    unpacked = open_dataset("pixels:coco_mini", replace(real_options, places=Places((tmp_path,))))
+    unpacked = open_dataset("masks:coco_mini", replace(real_options, places=Places((tmp_path,))))
     assert unpacked.manifest_sha256 == dataset.manifest_sha256
