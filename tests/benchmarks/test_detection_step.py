@@ -27,7 +27,7 @@ pytestmark = [
 SIDE, IMAGES, OBJECTS, CLASSES = 512, 2, 7, 80
 """The smallest images of our recipes, with as many objects as COCO's have on average.
 
-On two cores Mask R-CNN took 0.67 of torchvision's time and three stages 1.50 of that. While regions were read by
+On two cores Mask R-CNN took 0.70 of torchvision's time and three stages 1.47 of that. While regions were read by
 torchvision's operator, which has one thread on a CPU, it was 0.94 and 1.81 (at 320 pixels 1.00 and 1.64).
 """
 ROUNDS = 5
