@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from results.board import Board, Column, Entry
 from results.formats import words
-from results.names import visible
+from results.names import LONGEST, visible
 
 BAR = 100.0
 """Width of an interval's bar, in its own units."""
@@ -47,9 +47,9 @@ def _template():  # type: ignore[no-untyped-def]
     )
 
 
-def _breakable(text: str) -> Markup:
+def _breakable(text: str, longest: int = LONGEST) -> Markup:
     """A name that may be broken after its punctuation, not in the middle of a word."""
-    return Markup("<wbr>").join(re.split(r"(?<=[_.:#/,=])(?=\w)", visible(text)))
+    return Markup("<wbr>").join(re.split(r"(?<=[_.:#/,=])(?=\w)", visible(text, longest)))
 
 
 def _hash(text: str) -> str:
