@@ -21,7 +21,7 @@ ROBUSTNESS_LEGEND = (
     "that. Intervals are over test images."
 )
 ROBUSTNESS_HEADS = ("backbone", "at home", "under shift", "expected", "above the line (logits)")
-LONGEST_SETTING = 600
+LONGEST_SETTING = 390
 """Characters: what differs between two columns may be the last of many settings."""
 
 
