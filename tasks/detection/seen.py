@@ -7,10 +7,14 @@ import numpy as np
 
 from tasks.base import Note, Outputs, Score
 from tasks.datasets.base import Dataset
+from tasks.datasets.objects import Objects
 from tasks.datasets.partition import Part
 from tasks.detection.detector_training import Trained
+from tasks.detection.evaluation.intervals import intervals
+from tasks.detection.evaluation.measured import measured
+from tasks.detection.evaluation.metrics import metrics
 from tasks.detection.evaluation.report import evaluate
-from tasks.detection.evaluation.tables import ImageDetections
+from tasks.detection.evaluation.tables import ImageDetections, tables
 from tasks.detection.limits import Limited
 from tasks.detection.shared_classes import detections_of, objects_of, places
 
@@ -47,9 +51,7 @@ class Seen:
     def evaluated(self, shared: Sequence[str], split: str) -> Answering:
         """All that ``detection`` says of these classes; it comes to their ``ap``."""
         ap = None
-        asked, learnt = places(shared, self.classes), places(shared, self.learnt)
-        found = [detections_of(each, learnt) for each in self.found]
-        truths = [objects_of(each, asked) for each in self.part.objects or ()]
+        found, truths = self._of(shared)
         for answer in evaluate(found, truths, self.part.names, shared, split=split):
             if isinstance(answer, Score) and answer.metric == "ap":
                 ap = Limited(answer.value, answer.interval)
@@ -59,13 +61,14 @@ class Seen:
 
     def ap(self, shared: Sequence[str]) -> Limited:
         """The same number, without the rest."""
-        answers = self.evaluated(shared, "test")
-        while True:
-            try:
-                next(answers)
-            except StopIteration as end:
-                found: Limited = end.value
-                return found
+        asked = measured(tables(*self._of(shared), self.part.names, shared), len(shared))
+        return Limited(metrics(asked)["ap"], intervals(asked)["ap"])
+
+    def _of(self, shared: Sequence[str]) -> tuple[list[ImageDetections], list[Objects]]:
+        """What was found of these classes in each image, and what is there."""
+        asked, learnt = places(shared, self.classes), places(shared, self.learnt)
+        found = [detections_of(each, learnt) for each in self.found]
+        return found, [objects_of(each, asked) for each in self.part.objects or ()]
 
 
 def look(trained: Trained, part: Part, dataset: Dataset, learnt: Dataset) -> Seen:
