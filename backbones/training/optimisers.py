@@ -20,6 +20,7 @@ def optimiser_of(groups: list[dict[str, Any]], recipe: Recipe) -> Optimizer:
 
     if recipe.optimiser == "lars":  # the trust ratio acts where weight decay may, even where that is 0
         adapted = [{**group, "always_adapt": not group["plain"]} for group in groups]
+        first |= {"trust_coeff": recipe.trust_coefficient, "trust_clip": recipe.trust_clip}
         return Lars(adapted, momentum=recipe.momentum, nesterov=recipe.nesterov, **first)
     if recipe.optimiser == "muon":  # a classifier and an embedding are no hidden matrices, but few codes except them
         return Muon(groups, momentum=recipe.momentum, nesterov=recipe.nesterov, betas=recipe.betas, **first)

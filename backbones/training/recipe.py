@@ -31,7 +31,10 @@ class Recipe:
     warmup_learning_rate: float = Field(default=1e-6, ge=0)
     minimum_learning_rate: float = Field(default=1e-6, ge=0)
     weight_decay: float = Field(default=0.05, ge=0)
+    final_weight_decay: float | None = Field(default=None, ge=0)
     decay_vectors: bool = False
+    trust_coefficient: float = Field(default=0.001, gt=0)
+    trust_clip: bool = False
     layer_decay: float = Field(default=1.0, gt=0, le=1)
     momentum: float = Field(default=0.9, ge=0, lt=1)
     nesterov: bool = False

@@ -40,7 +40,17 @@ def half_cosine(now: float, start: float, end: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * (now - start) / (end - start)))
 
 
-def set_learning_rate(optimiser: Optimizer, rate: float) -> None:
-    """Every group gets its share (``lr_scale``) of the head's rate."""
+def weight_decay(recipe: Recipe, step: int, steps_an_epoch: int) -> float:
+    """Of step ``step``: the recipe's, or on half a cosine to ``final_weight_decay`` over the whole training."""
+    if recipe.final_weight_decay is None:
+        return recipe.weight_decay
+    left = half_cosine(float(step), 0.0, float(recipe.epochs * steps_an_epoch))
+    return recipe.final_weight_decay + (recipe.weight_decay - recipe.final_weight_decay) * left
+
+
+def set_rates(optimiser: Optimizer, recipe: Recipe, step: int, steps_an_epoch: int) -> None:
+    """Every group gets its share (``lr_scale``) of the head's rate or of its peak, and the step's weight decay."""
+    rate, decay = learning_rate(recipe, step, steps_an_epoch), weight_decay(recipe, step, steps_an_epoch)
     for group in optimiser.param_groups:
-        group["lr"] = rate * group["lr_scale"]
+        group["lr"] = (recipe.learning_rate if group["steady"] else rate) * group["lr_scale"]
+        group["weight_decay"] = 0.0 if group["plain"] else decay

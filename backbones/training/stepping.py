@@ -19,8 +19,8 @@ from backbones.training.job import Job
 from backbones.training.optimisers import optimiser_of
 from backbones.training.parameter_groups import freeze_layers, parameter_groups, train_mode
 from backbones.training.patience import Patience
-from backbones.training.schedule import set_learning_rate
-from backbones.training.trainee import Recomputes, Trainee
+from backbones.training.schedule import set_rates
+from backbones.training.trainee import Recomputes, Stepped, Trainee
 
 
 class DoesNotFitError(RuntimeError):
@@ -87,16 +87,20 @@ class Stepper:
             self.fabric.backward(loss * (share * self.fabric.world_size))
         return cast(Tensor, loss.detach() * share)
 
-    def update(self, rate: float) -> None:
-        """Make the step that was accumulated, at the head's learning rate ``rate``."""
+    def update(self, step: int, steps_an_epoch: int) -> None:
+        """Make step ``step``, which was accumulated, at its rates."""
         self.torn = True
-        set_learning_rate(self.optimiser, rate)
+        set_rates(self.optimiser, self.recipe, step, steps_an_epoch)
+        if isinstance(self.trainee, Stepped):
+            self.trainee.before_update()
         if self.recipe.clip_norm is not None:
             self.fabric.clip_gradients(
                 self.module, self._stepping, max_norm=self.recipe.clip_norm, error_if_nonfinite=False
             )
         self._stepping.step()
         self.optimiser.zero_grad()
+        if isinstance(self.trainee, Stepped):
+            self.trainee.after_update()
         if self.average is not None:
             self.average.update_parameters(self.trainee)
         self._buffers.accept()

@@ -7,7 +7,13 @@ from torch import Tensor, nn
 
 
 class Trainee(nn.Module, ABC):
-    """A model with its objective: a fine-tuned backbone with a head, a detector, a self-supervised method."""
+    """A model with its objective: a fine-tuned backbone with a head, a detector, a self-supervised method.
+
+    ``whole_batch``: the loss compares the items of a batch with each other (contrast, covariance), so a device's share
+    of a step is one micro-batch, never several.
+    """
+
+    whole_batch: bool = False
 
     @abstractmethod
     def forward(self, batch: Any) -> Tensor:
@@ -17,6 +23,16 @@ class Trainee(nn.Module, ABC):
     def layers(self) -> list[tuple[str, list[nn.Parameter]]]:
         """All trained parameters in groups named and ordered by depth, input first, head last."""
 
+    def steady(self) -> list[nn.Parameter]:
+        """Trained parameters whose learning rate stays at its peak, whatever the schedule (SimSiam's predictor)."""
+        return []
+
+
+class Follower(nn.Module):
+    """A module without gradients whose weights follow others' (a teacher): it stays in the training's own mode, where
+    what is frozen goes to evaluation mode.
+    """
+
 
 @runtime_checkable
 class Recomputes(Protocol):
@@ -24,4 +40,17 @@ class Recomputes(Protocol):
 
     def recompute(self) -> None:
         """From now on. Must change no number: random draws are to be the same the second time."""
+        ...
+
+
+@runtime_checkable
+class Stepped(Protocol):
+    """A trainee with state of its own that moves from step to step (a teacher, a queue, a centre)."""
+
+    def before_update(self) -> None:
+        """The step's gradient is whole, the weights are as in the forward pass: what is to stay loses its gradient."""
+        ...
+
+    def after_update(self) -> None:
+        """The weights have moved. Called once a step, however many micro-batches it had."""
         ...

@@ -42,6 +42,7 @@ class Training:
         self.accumulation = self.accumulation_asked = accumulation_of(
             job.recipe.global_batch, fabric.world_size, job.execution.device_batch
         )
+        self._check_whole_batch()
         self.identity = identity_of(job)
         folder = job.execution.folder
         self.checkpoints = (
@@ -71,6 +72,15 @@ class Training:
                 self._leave(error)
                 raise
         return self._fitted()
+
+    def _check_whole_batch(self) -> None:
+        world, size = self.fabric.world_size, self.recipe.global_batch
+        if self.job.trainee.whole_batch and (self.accumulation > 1 or size % (2 * world)):
+            raise ValueError(
+                f"{type(self.job.trainee).__name__} compares the items of a batch with each other: global_batch={size} "
+                f"must be one micro-batch on each of {world} devices, of as many pairs; leave device_batch "
+                f"({self.job.execution.device_batch}) out, or lower global_batch, or take more devices"
+            )
 
     def _over(self) -> bool:
         return self.step == self.total and len(self.history.epochs) == self.recipe.epochs
@@ -112,7 +122,7 @@ class Training:
         rate = learning_rate(self.recipe, self.step, self.steps_an_epoch)
         losses = self._losses(batches)
         with self.patience.held():
-            self.stepper.update(rate)
+            self.stepper.update(self.step, self.steps_an_epoch)
             self._untold.append((self.step, rate, self._pulse(losses)))
             self.step += 1
             stop, save = self._tell(but=1)
@@ -197,6 +207,8 @@ class Training:
     def _halve(self, reason: str) -> None:
         """Memory is asked for by micro-batches: twice as many of half the size make the same step."""
         now = self._largest()
+        if self.job.trainee.whole_batch:
+            raise OutOfMemory(now, f"its items are compared with each other: lower global_batch ({reason})")
         if now <= 2:
             raise OutOfMemory(now, f"it cannot be halved, as items are kept in pairs ({reason})")
         if self.group:  # the others wait for this process's gradients

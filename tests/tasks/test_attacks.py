@@ -129,7 +129,7 @@ def test_of_many_classes_no_attack_finds_what_is_not_there_and_each_most_of_what
 @pytest.mark.parametrize(
     "attack",
     [PGD(7), PGD(7, from_image=True), APGD(9, cross_entropy), APGD(9, dlr), TargetedAPGD(5, 3), Square(30)],
-    ids=str,
+    ids=lambda attack: type(attack).__name__ + getattr(getattr(attack, "loss", None), "__name__", ""),
 )
 def test_every_point_is_in_the_ball_and_in_the_box(norm: Norm, attack: Callable[..., Tensor]) -> None:
     model = Linear(5)

@@ -5,7 +5,7 @@ import torch
 from timm.scheduler.cosine_lr import CosineLRScheduler
 
 from backbones.training.recipe import Recipe
-from backbones.training.schedule import learning_rate, set_learning_rate
+from backbones.training.schedule import learning_rate, set_rates, weight_decay
 
 STEPS = 7
 RECIPE = {
@@ -53,10 +53,25 @@ def test_its_ends() -> None:
     assert learning_rate(recipe, 999, 100) == pytest.approx(1e-6, rel=0.01)
 
 
-def test_each_group_has_its_share() -> None:
-    optimiser = torch.optim.SGD([{"params": [torch.zeros(1)], "lr_scale": scale} for scale in (0.25, 1.0)])
-    set_learning_rate(optimiser, 0.4)
-    assert [group["lr"] for group in optimiser.param_groups] == [0.1, 0.4]
+def test_each_group_has_its_share_and_what_is_steady_its_peak() -> None:
+    kinds = [(0.25, False, False), (1.0, True, False), (1.0, False, True)]
+    groups = [
+        {"params": [torch.zeros(1)], "lr_scale": scale, "plain": plain, "steady": steady}
+        for scale, plain, steady in kinds
+    ]
+    optimiser = torch.optim.SGD(groups)
+    recipe = Recipe(epochs=10, learning_rate=0.4, warmup_epochs=0, minimum_learning_rate=0, weight_decay=0.1)
+    set_rates(optimiser, recipe, 5 * STEPS, STEPS)
+    assert [group["lr"] for group in optimiser.param_groups] == pytest.approx([0.05, 0.2, 0.4])
+    assert [group["weight_decay"] for group in optimiser.param_groups] == [0.1, 0.0, 0.1]
+
+
+def test_weight_decay_moves_from_one_end_to_the_other() -> None:
+    recipe = Recipe(epochs=10, weight_decay=0.04, final_weight_decay=0.4)
+    assert weight_decay(recipe, 0, STEPS) == pytest.approx(0.04)
+    assert weight_decay(recipe, 5 * STEPS, STEPS) == pytest.approx(0.22)
+    assert weight_decay(recipe, 10 * STEPS, STEPS) == pytest.approx(0.4)
+    assert weight_decay(Recipe(epochs=10, weight_decay=0.04), 5 * STEPS, STEPS) == 0.04
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""Pretraining: self-supervised methods that make backbones of this house's own."""

@@ -1,0 +1,1 @@
+"""Whether what is trained still learns."""

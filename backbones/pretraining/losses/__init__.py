@@ -1,0 +1,1 @@
+"""Losses, pure functions that read like their papers."""

@@ -1,0 +1,1 @@
+"""How a method wants its images varied, and the device doing it."""
