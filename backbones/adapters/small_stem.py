@@ -1,7 +1,8 @@
-"""timm's ResNets for small images: a first convolution of 3 x 3 and stride 1, no max-pooling (He et al. 1512.03385, 4.2).
+"""timm's ResNets for small images: the first convolution is 3 x 3 with stride 1, and nothing is max-pooled.
 
-Every map is four times as fine as that of the same architecture in timm. There are no pretrained weights of these: they
-are what SSL methods on CIFAR train, and what a card (``library: small_stem``) loads.
+The stem of He et al. for CIFAR (1512.03385, 4.2). Every map is four times as fine as that of the same architecture in
+timm. There are no pretrained weights of these: they are what SSL methods on CIFAR train, and what a card
+(``library: small_stem``) loads.
 """
 
 import json
@@ -19,8 +20,8 @@ FINER = 4
 
 
 def build(architecture: str, kwargs: dict[str, Any], places: Places) -> nn.Module:
-    """An untrained ResNet. Raises ``ValueError`` for a name that is no ResNet of timm with a stem of one convolution."""
-    model = timm_models.build(architecture, kwargs, places)
+    """Untrained. Raises ``ValueError`` for a name that is no ResNet of timm with a stem of one convolution."""
+    model: Any = timm_models.build(architecture, kwargs, places)
     stem = getattr(model, "conv1", None)
     if not isinstance(model, ResNet) or not isinstance(stem, nn.Conv2d) or not isinstance(model.maxpool, nn.MaxPool2d):
         raise ValueError(

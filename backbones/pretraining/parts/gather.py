@@ -16,7 +16,7 @@ def gathered(mine: Shaped[Tensor, "..."]) -> Shaped[Tensor, "..."]:
     """
     if not distributed.is_available() or not distributed.is_initialized() or distributed.get_world_size() == 1:
         return mine
-    together: Tensor = _Gather.apply(mine)  # type: ignore[no-untyped-call]
+    together: Tensor = _Gather.apply(mine)
     return together
 
 

@@ -1,6 +1,6 @@
 """How views are made: the settings alone, and the sets of them that papers share."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
@@ -50,7 +50,7 @@ class ViewGroup:
         return self
 
 
-def colour(strength: float = 1.0, saturation: float = 0.8) -> dict[str, float]:
+def colour(strength: float = 1.0, saturation: float = 0.8) -> dict[str, Any]:
     """SimCLR's colour distortion as fields of a group: jitter with probability 0.8, grey with 0.2.
 
     ``strength`` 1 is brightness and contrast 0.8 and hue 0.2; ``saturation`` is multiplied likewise.
