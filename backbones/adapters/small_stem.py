@@ -22,16 +22,19 @@ FINER = 4
 def build(architecture: str, kwargs: dict[str, Any], places: Places) -> nn.Module:
     """Untrained. Raises ``ValueError`` for a name that is no ResNet of timm with a stem of one convolution."""
     model: Any = timm_models.build(architecture, kwargs, places)
-    stem = getattr(model, "conv1", None)
-    if not isinstance(model, ResNet) or not isinstance(stem, nn.Conv2d) or not isinstance(model.maxpool, nn.MaxPool2d):
+    if not _has_plain_stem(model):
         raise ValueError(
             f"small_stem:{architecture} must be a ResNet of timm with a stem of one convolution (resnet18)"
         )
-    model.conv1 = nn.Conv2d(stem.in_channels, stem.out_channels, 3, padding=1, bias=False)
+    model.conv1 = nn.Conv2d(model.conv1.in_channels, model.conv1.out_channels, 3, padding=1, bias=False)
     nn.init.kaiming_normal_(model.conv1.weight, mode="fan_out", nonlinearity="relu")
     model.maxpool = nn.Identity()
     model.feature_info = [{**each, "reduction": max(each["reduction"] // FINER, 1)} for each in model.feature_info]
     return model
+
+
+def _has_plain_stem(model: nn.Module) -> bool:
+    return isinstance(model, ResNet) and isinstance(model.conv1, nn.Conv2d) and isinstance(model.maxpool, nn.MaxPool2d)
 
 
 def built_as(architecture: str, kwargs: dict[str, Any], places: Places) -> str:
