@@ -30,7 +30,8 @@ def build(architecture: str, kwargs: dict[str, Any], places: Places) -> nn.Modul
     nn.init.kaiming_normal_(model.conv1.weight, mode="fan_out", nonlinearity="relu")
     model.maxpool = nn.Identity()
     model.feature_info = [{**each, "reduction": max(each["reduction"] // FINER, 1)} for each in model.feature_info]
-    return model
+    small: nn.Module = model
+    return small
 
 
 def _has_plain_stem(model: nn.Module) -> bool:
