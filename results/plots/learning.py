@@ -18,7 +18,7 @@ _CHECKPOINT = re.compile(r"checkpoint:(.+)@(\d+)")
 
 @dataclass(frozen=True)
 class Point:
-    """A checkpoint's headline score: the mean over seeds, with the widest of their 95 % intervals where they have any."""
+    """A checkpoint's headline score: the mean over seeds, with the widest of their 95 % intervals, if any."""
 
     step: int
     value: float
