@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from backbones.adapters.pixel_statistics import PixelStatistics
 from backbones.base import Preprocess
 from backbones.pretraining.methods.distil import Distil, as_seen_by, dense_loss, summary_loss
 from tests.pretraining_fakes import random_batch, tiny_method, updated
@@ -56,7 +57,11 @@ def test_the_teacher_is_no_part_of_a_checkpoint_but_of_the_identity() -> None:
     assert all(torch.equal(one, two) for one, two in zip(before, after, strict=True))
 
 
-def test_what_does_not_fit_is_refused() -> None:
+def test_what_does_not_fit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(*_: object) -> None:
+        raise NotImplementedError
+
+    monkeypatch.setattr(PixelStatistics, "feature_maps", none)
     with pytest.raises(ValueError, match="summary and dense are both 0"):
         tiny_method(Distil(teacher=TEACHER, summary=0))
     with pytest.raises(ValueError, match="pixels has none"):
