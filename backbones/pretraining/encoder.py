@@ -103,6 +103,12 @@ class TokenEncoder(Encoder):
         return vectors
 
     @property
+    def patch_embedding(self) -> nn.Module:
+        """What makes tokens of patches, before positions are added."""
+        found: nn.Module = self._model.patch_embed
+        return found
+
+    @property
     def _model(self) -> Any:
         return self.backbone.model
 
