@@ -130,6 +130,12 @@ class TokenEncoder(Encoder):
         return torch.where(replaced.view(*patches.shape[:-1], 1), replacement.to(patches.dtype), patches)
 
     @property
+    def patch_embedding(self) -> nn.Module:
+        """What makes tokens of patches, before positions are added."""
+        found: nn.Module = self._model.patch_embed
+        return found
+
+    @property
     def _model(self) -> Any:
         return self.backbone.model
 
