@@ -1,4 +1,4 @@
-"""The command line: ``bob run``, ``plan``, ``list``, ``show``, ``data check``, ``leaderboard``, ``plot``.
+"""The command line: ``bob run``, ``pretrain``, ``plan``, ``list``, ``show``, ``data check``, ``leaderboard``, ``plot``.
 
 Parses, calls, prints.
 
@@ -17,7 +17,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bob.listing import Filters, lines_of
-from bob.options import Asked, DataOptions, PlotOptions, RunOptions, StoreOptions, TrainingOptions, from_options
+from bob.options import (
+    Asked,
+    DataOptions,
+    PlotOptions,
+    PretrainOptions,
+    RunOptions,
+    StoreOptions,
+    TrainingOptions,
+    from_options,
+)
 from tasks.catalogue import protocol_versions
 
 if TYPE_CHECKING:
@@ -32,6 +41,8 @@ if TYPE_CHECKING:
     from tasks.datasets.base import OpenOptions
 
 EXIT_FAILED, EXIT_MISTAKE = 1, 2
+SPREAD = ("--backbones", "--tasks", "--datasets", "--seeds", "--set", "--probe")
+"""Options that take several values without being repeated."""
 PAGE = Path("outputs/leaderboard.html")
 
 app = typer.Typer(
@@ -78,7 +89,7 @@ def spread(arguments: list[str]) -> list[str]:
     spreading, repeated, result = "", 0, list[str]()
     for argument in arguments:
         if argument.startswith("--"):
-            spreading = argument if argument in ("--backbones", "--tasks", "--datasets", "--seeds") else ""
+            spreading = argument if argument in SPREAD else ""
             repeated = 0
             result.append(argument)
             continue
@@ -118,6 +129,35 @@ def run_command(asked: Asked, options: RunOptions, training: TrainingOptions) ->
     for line in summary.failures:
         typer.echo(f"FAILED  {line}", err=True)
     raise typer.Exit(EXIT_FAILED if summary.failures else 0)
+
+
+@app.command("pretrain")
+@from_options(PretrainOptions, RunOptions, TrainingOptions)
+def pretrain_command(
+    asked: PretrainOptions,
+    options: RunOptions,
+    training: TrainingOptions,
+    method: Annotated[str, typer.Argument(help="What to train by (bob list methods).")],
+) -> None:
+    """Train a backbone without labels and publish it as checkpoint:RUN@STEP. The same command goes on where it was."""
+    from bob.interrupt import EXIT_REQUEUE, Interrupted, stop_cleanly
+    from bob.pretrain import prepare, train
+    from bob.progress import Progress
+
+    with Progress() as progress:
+        execution = _execution(options, training, progress)
+        with _mistakes_as_lines():
+            prepared = prepare(method, asked, _open_options(options), execution)
+        try:
+            with stop_cleanly(), _mistakes_as_lines():
+                published = train(prepared, asked, execution, progress)
+        except Interrupted as stop:
+            progress.say(f"stopped by {stop}: the same command goes on from here")
+            raise typer.Exit(EXIT_REQUEUE) from None
+        except (ArithmeticError, RuntimeError) as error:  # diverged, collapsed, out of memory, a worker lost
+            progress.say(f"stopped: {error}")
+            raise typer.Exit(EXIT_FAILED) from None
+    typer.echo(f"published {published}")
 
 
 @app.command("plan")
