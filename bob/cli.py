@@ -63,6 +63,7 @@ class Kind(StrEnum):
     GROUPS = "groups"
     TASKS = "tasks"
     DATASETS = "datasets"
+    METHODS = "methods"
 
 
 class Format(StrEnum):
@@ -141,7 +142,8 @@ def pretrain_command(
 ) -> None:
     """Train a backbone without labels and publish it as checkpoint:RUN@STEP. The same command goes on where it was."""
     from bob.interrupt import EXIT_REQUEUE, Interrupted, stop_cleanly
-    from bob.pretrain import prepare, train
+    from bob.plan import PlanError
+    from bob.pretrain import STOPPED, prepare, train
     from bob.progress import Progress
 
     with Progress() as progress:
@@ -149,13 +151,17 @@ def pretrain_command(
         with _mistakes_as_lines():
             prepared = prepare(method, asked, _open_options(options), execution)
         try:
-            with stop_cleanly(), _mistakes_as_lines():
+            with stop_cleanly():
                 published = train(prepared, asked, execution, progress)
         except Interrupted as stop:
             progress.say(f"stopped by {stop}: the same command goes on from here")
             raise typer.Exit(EXIT_REQUEUE) from None
-        except (ArithmeticError, RuntimeError) as error:  # diverged, collapsed, out of memory, a worker lost
-            progress.say(f"stopped: {error}")
+        except PlanError as error:
+            for line in error.lines:
+                progress.say(f"error: {line}")
+            raise typer.Exit(EXIT_MISTAKE) from None
+        except STOPPED as error:
+            progress.say(f"stopped: {error}; the same command goes on from the last checkpoint")
             raise typer.Exit(EXIT_FAILED) from None
     typer.echo(f"published {published}")
 
@@ -182,7 +188,7 @@ def list_command(
     kind: Annotated[Kind, typer.Argument(help="What to list.")],
     pattern: Annotated[str, typer.Argument(help="Only names that match, * and ? allowed.")] = "*",
 ) -> None:
-    """Every backbone, group of backbones, task or dataset there is."""
+    """Every backbone, group of backbones, task, dataset or method of pretraining there is."""
     with _mistakes_as_lines():
         lines = lines_of(kind.value, pattern, filters)
     for line in lines:
@@ -195,9 +201,9 @@ def list_command(
 @app.command("show")
 @from_options(RunOptions)
 def show_command(
-    options: RunOptions, name: Annotated[str, typer.Argument(help="A backbone, task or dataset.")]
+    options: RunOptions, name: Annotated[str, typer.Argument(help="A backbone, task, dataset or method.")]
 ) -> None:
-    """All that is known of one backbone, task or dataset; of a reader or source alone, how references are written."""
+    """All that is known of a backbone, task, dataset or method; of a reader or source, how references are written."""
     from bob.show import describe
 
     with _mistakes_as_lines():

@@ -1,34 +1,32 @@
 """``bob pretrain``: a method, images and a backbone put together, trained in a folder of their own, and published."""
 
 import json
-import os
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
-from filelock import FileLock, Timeout
+from safetensors import SafetensorError
 
 from backbones.pretraining.beginning import Beginning, begun_from, drawn
 from backbones.pretraining.catalogue import build_method
 from backbones.pretraining.checks import check_comparisons, check_images, check_views_fit
 from backbones.pretraining.encoder import encoder_over
 from backbones.pretraining.pretrainee import Pretrainee
-from backbones.pretraining.publishing import Lineage, Publisher, recipe_sha256
-from backbones.pretraining.runs import FINISHED, RUNS, SETTINGS, published_steps
+from backbones.pretraining.publishing import Lineage, Publisher, digest
+from backbones.pretraining.runs import FINISHED, RUNS
 from backbones.pretraining.views.stream import ViewStream
-from backbones.strict_yaml import read_yaml
 from backbones.training.chance import seed_of
 from backbones.training.execution import Execution
 from backbones.training.loop import fit
 from backbones.training.order import steps_an_epoch
+from backbones.training.outcomes import OutOfMemory
+from backbones.training.workers import WorkerLost
 from bob.options import PretrainOptions
-from bob.plan import PlanError
 from bob.pretraining.asked import Asked, asked_for
+from bob.pretraining.folder import alone, begin, newest, write
 from bob.pretraining.live import Live
 from bob.pretraining.material import Material, material
 from bob.pretraining.page import dotted
@@ -37,6 +35,8 @@ from bob.progress import Progress
 from bob.provenance import provenance
 from tasks.datasets.base import OpenOptions
 
+STOPPED = (ValueError, OSError, SafetensorError, ArithmeticError, OutOfMemory, WorkerLost)
+"""What ends a training that is no mistake of this program's: images, disks, divergence, memory, a worker killed."""
 HEADS = -1
 """The place of what a method adds to its backbone among the random numbers of a seed; steps have the others."""
 
@@ -118,16 +118,18 @@ def _settings(
 def train(prepared: Pretraining, options: PretrainOptions, execution: Execution, progress: Progress) -> str:
     """Train, or go on, to the end; the name of what is published then.
 
-    Raises :class:`PlanError` where the folder is of another training, naming the settings that differ, and what the
-    loop raises.
+    Raises :class:`PlanError` where the folder is of another training, naming the settings that differ, or somebody
+    trains in it now; and what the loop raises.
     """
     folder = prepared.folder
     folder.mkdir(parents=True, exist_ok=True)
-    with _alone(folder):
-        _write_settings(prepared)
+    with alone(folder, execution):
+        begin(folder, prepared.settings, _facts(prepared))
+        for line in prepared.images.dataset.warnings:
+            progress.say(f"{prepared.images.dataset.name}: {line}")
         if (folder / FINISHED).exists():
             progress.say(f"run {prepared.run} is finished: nothing to do")
-            return _newest(folder)
+            return newest(folder)
         with Live(folder, prepared.settings, prepared.asked.recipe.epochs, progress) as live:
             fitted = fit(
                 prepared.trainee,
@@ -141,8 +143,20 @@ def train(prepared: Pretraining, options: PretrainOptions, execution: Execution,
                 publish=_publisher(prepared, options),
             )
         facts = {"steps": fitted.steps, "images_per_second": fitted.images_per_second, "notes": fitted.notes}
-        _write(folder / FINISHED, yaml.safe_dump(json.loads(json.dumps(facts, default=str)), sort_keys=False))
-    return _newest(folder)
+        write(folder / FINISHED, facts)
+    return newest(folder)
+
+
+def _facts(prepared: Pretraining) -> dict[str, Any]:
+    """What ``run.yaml`` says beside the settings; it may differ when the training is gone on with."""
+    dataset = prepared.images.dataset
+    return {
+        "run": prepared.run,
+        "preset": prepared.asked.preset or None,
+        "images": {"used": dataset.n_used, "found": dataset.n_total},
+        "warnings": list(dataset.warnings),
+        "made_by": provenance().model_dump(),
+    }
 
 
 class Evaluation:
@@ -167,7 +181,9 @@ def _publisher(prepared: Pretraining, options: PretrainOptions) -> Publisher:
         lineage=Lineage(
             run=prepared.run,
             method=asked.method,
-            recipe_sha256=recipe_sha256(prepared.settings),
+            recipe_sha256=digest(
+                {name: value for name, value in prepared.settings.items() if name not in ("data", "probes")}
+            ),
             data=dataset.manifest_sha256,
             parent=f"{parent.name} {parent.weights_sha256}" if parent else None,
         ),
@@ -177,57 +193,3 @@ def _publisher(prepared: Pretraining, options: PretrainOptions) -> Publisher:
         epochs=asked.recipe.epochs,
         every=options.publish_every,
     )
-
-
-def _write_settings(prepared: Pretraining) -> None:
-    """``run.yaml``, or the one that is there compared with it."""
-    path = prepared.folder / SETTINGS
-    if path.exists():
-        _check_same(prepared, read_yaml(path))
-        return
-    source = provenance()
-    facts = {
-        "run": prepared.run,
-        "preset": prepared.asked.preset or None,
-        "images": {"used": prepared.images.dataset.n_used, "found": prepared.images.dataset.n_total},
-        "warnings": list(prepared.images.dataset.warnings),
-        "made_by": source.model_dump(),
-    }
-    _write(path, yaml.safe_dump({"settings": prepared.settings, **facts}, sort_keys=False, allow_unicode=True))
-
-
-def _check_same(prepared: Pretraining, written: Mapping[str, Any]) -> None:
-    here, there = dotted(prepared.settings), dotted(written["settings"])
-    absent = "absent"
-    differ = [
-        f"{name} is {here.get(name, absent)!r}, there {there.get(name, absent)!r}"
-        for name in {**here, **there}
-        if here.get(name, absent) != there.get(name, absent)
-    ]
-    if differ:
-        begin = f"run {prepared.run!r} ({prepared.folder}) is of another training; give this one another --name"
-        raise PlanError([begin, *differ])
-
-
-def _write(path: Path, text: str) -> None:
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    with unfinished.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    unfinished.replace(path)
-
-
-def _newest(folder: Path) -> str:
-    return f"checkpoint:{folder.name}@{published_steps(folder)[-1]}"
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Two trainings in one folder would write over each other's checkpoints."""
-    lock = FileLock(folder / ".lock")
-    try:
-        with lock.acquire(timeout=0):
-            yield
-    except Timeout:
-        raise ValueError(f"run {folder.name!r} is being trained by another process here ({folder})") from None

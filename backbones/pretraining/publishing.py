@@ -65,8 +65,8 @@ class Publisher:
             shutil.rmtree(left, ignore_errors=True)
         try:
             new.mkdir(parents=True)
-            digest = _save(backbone, new / WEIGHTS)
-            _write(new / CARD, yaml.safe_dump(self.card(backbone, step, digest), sort_keys=False, allow_unicode=True))
+            card = self.card(backbone, step, _save(backbone, new / WEIGHTS))
+            _write(new / CARD, yaml.safe_dump(card, sort_keys=False, allow_unicode=True))
             if place.exists():  # a training that was stopped goes on from before it
                 shutil.rmtree(place)
             new.rename(place)
@@ -76,14 +76,14 @@ class Publisher:
         _sync(place.parent)
         return place
 
-    def card(self, backbone: Backbone, step: int, digest: str) -> dict[str, Any]:
-        """The card as plain values, found to be one."""
+    def card(self, backbone: Backbone, step: int, sha256: str) -> dict[str, Any]:
+        """The card as plain values, found to be one; ``sha256`` is the file's of the weights."""
         name = f"{self.lineage.run}@{step}"
         method, data = self.pretraining
         content = {
             "name": name,
             "weights": WEIGHTS,
-            "sha256": digest,
+            "sha256": sha256,
             "library": self.architecture.library,
             "architecture": self.architecture.name,
             "kwargs": dict(self.architecture.kwargs),
@@ -100,8 +100,8 @@ class Publisher:
         return plain
 
 
-def recipe_sha256(settings: Mapping[str, Any]) -> str:
-    """Of plain values, whatever their order."""
+def digest(settings: Mapping[str, Any]) -> str:
+    """SHA-256 of plain values, whatever their order."""
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
 
 

@@ -36,7 +36,8 @@ def published_folder(run: Path, step: int) -> Path:
 
 def published_steps(run: Path) -> list[int]:
     """Steps of which a run has published its weights, rising."""
-    return sorted(int(card.parent.name.removeprefix("step-")) for card in run.glob(f"published/step-*/{CARD}"))
+    names = (card.parent.name.removeprefix("step-") for card in run.glob(f"published/step-*/{CARD}"))
+    return sorted(int(name) for name in names if name.isdigit())
 
 
 def published_card(reference: str, places: Places) -> Path | None:

@@ -1,6 +1,8 @@
 """What is seen of a training while it runs: a bar and a line an epoch, logs with their curves, and a page."""
 
+import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
@@ -30,7 +32,11 @@ class Live:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.logs.close()
-        self._draw("finished" if error is None else f"stopped: {type(error).__name__}: {error}")
+        if error is None:
+            self._draw("finished")
+        else:
+            with suppress(OSError):  # the disk may be what stopped it
+                self._draw(f"stopped: {type(error).__name__}: {error}")
 
     def __call__(self, kind: Literal["step", "epoch"], row: Row) -> None:
         """A row of the loop's history."""
@@ -47,7 +53,7 @@ class Live:
 
     def _draw(self, state: str) -> None:
         curves = draw_curves(self.folder / LOGS)
-        unfinished = self.folder / f".{PAGE}"
+        unfinished = self.folder / f".{PAGE}.{os.getpid()}"
         unfinished.write_text(page(self.folder.name, state, self.settings, self._last, curves), encoding="utf-8")
         unfinished.replace(self.folder / PAGE)
 
