@@ -24,7 +24,7 @@ class Encoder(nn.Module):
             for parameter in parameters:
                 parameter.requires_grad_(True)
         self.size = backbone.preprocess.size
-        self.dim, self.map_dim, self.stride = _measure(backbone)
+        self.dim, self.map_dim, self.stride = measure(backbone)
 
     def forward(self, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch dim"]:
         """The backbone's embedding."""
@@ -114,11 +114,11 @@ def encoder_over(backbone: Backbone) -> Encoder:
 
 
 @torch.no_grad()
-def _measure(backbone: Backbone) -> tuple[int, int | None, int | None]:
+def measure(backbone: Backbone) -> tuple[int, int | None, int | None]:
     """Dimensions of the embedding and, if any, of the coarsest map, and its stride, by one blank image."""
     training = [(module, module.training) for module in backbone.modules()]
     backbone.eval()
-    device = next(backbone.parameters()).device
+    device = next((each.device for each in backbone.parameters()), None)
     blank = torch.zeros(1, 3, *backbone.preprocess.size, device=device)
     dim = int(backbone.embed(blank).shape[1])
     try:
