@@ -10,6 +10,7 @@ from torch import Tensor
 
 from backbones.preprocessing import resize
 from backbones.pretraining.views.resampling import resampled
+from backbones.pretraining.views.sending import sent
 
 Pixels = UInt8[np.ndarray, "_ _ 3"]
 """(height, width, RGB) of one image: of several, every one its own."""
@@ -35,13 +36,14 @@ def one_by_one(images: Sequence[Pixels]) -> Cut:
     pixels = [torch.from_numpy(image).permute(2, 0, 1) for image in images]
 
     def cut(boxes: NDArray[np.int64], flip: NDArray[np.bool_], size: int) -> Tensor:
-        squares = torch.empty(*flip.shape, 3, size, size)
-        for place, flipped in np.ndenumerate(flip):
-            top, left, height, width = boxes[place].tolist()
-            box = pixels[place[1]][:, top : top + height, left : left + width]
-            found = resize(box, (size, size), "bilinear")
-            torch.div(found.flip(-1) if flipped else found, 255, out=squares[place])
-        return squares.flatten(0, 1)
+        squares = torch.empty(flip.size, size, size, 3, dtype=torch.uint8)
+        for square, image, box in zip(squares, pixels * len(flip), boxes.reshape(-1, 4).tolist(), strict=True):
+            top, left, height, width = box
+            inside = image[:, top : top + height, left : left + width]
+            square.copy_(resize(inside, (size, size), "bilinear").permute(1, 2, 0))
+        (mirrored,) = torch.from_numpy(flip.ravel()).nonzero(as_tuple=True)
+        squares[mirrored] = squares[mirrored].flip(-2)
+        return squares.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format).div_(255)
 
     return cut
 
@@ -51,9 +53,7 @@ def at_once(images: UInt8[Tensor, "batch height width 3"]) -> Cut:
     rows = images.permute(0, 1, 3, 2).to(torch.float32, memory_format=torch.contiguous_format).div_(255)
 
     def cut(boxes: NDArray[np.int64], flip: NDArray[np.bool_], size: int) -> Tensor:
-        by_image, mirrored = (
-            torch.from_numpy(np.ascontiguousarray(each.swapaxes(0, 1))).to(rows.device) for each in (boxes, flip)
-        )
+        by_image, mirrored = (sent(each.swapaxes(0, 1), rows.device) for each in (boxes, flip))
         found = resampled(rows, by_image, mirrored, size)
         return found.transpose(0, 1).reshape(-1, 3, size, size)
 

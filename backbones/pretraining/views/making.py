@@ -14,6 +14,7 @@ from backbones.pretraining.views import colour
 from backbones.pretraining.views.blur import blur, radius
 from backbones.pretraining.views.cutting import Cut
 from backbones.pretraining.views.parameters import Parameters, joined
+from backbones.pretraining.views.sending import sent
 
 
 def make_views(
@@ -22,8 +23,8 @@ def make_views(
     """One view for each of ``wanted``, of all images, whose (height, width) are ``shapes``."""
     boxes, flip = (np.stack(each) for each in zip(*((one.boxes, one.flip) for one in wanted), strict=True))
     images = _normalised(varied(cut(boxes, flip, size), joined(wanted)), preprocess)
-    shares = torch.from_numpy((boxes / np.tile(shapes, 2)).astype(np.float32)).to(images.device)
-    return list(map(View, images.chunk(len(wanted)), shares, torch.from_numpy(flip).to(images.device)))
+    shares, mirrored = (sent(each, images.device) for each in (boxes / np.tile(shapes, 2), flip))
+    return list(map(View, images.chunk(len(wanted)), shares, mirrored))
 
 
 def varied(images: Float[Tensor, "batch 3 size size"], wanted: Parameters) -> Float[Tensor, "batch 3 size size"]:
@@ -44,14 +45,11 @@ def _apply(
     """To those that are chosen, in place."""
     (rows,) = np.nonzero(chosen)
     if len(rows):
-        at = torch.from_numpy(rows).to(images.device)
-        each = (torch.from_numpy(one[rows].astype(np.float32)).to(images.device) for one in numbers)
+        at, *each = (sent(one, images.device) for one in (rows, *(number[rows] for number in numbers)))
         images.index_copy_(0, at, operation(images.index_select(0, at), *each))
 
 
 def _normalised(images: Tensor, preprocess: Preprocess) -> Tensor:
     """Channels-last."""
-    mean, std = (
-        torch.tensor(values, device=images.device).view(3, 1, 1) for values in (preprocess.mean, preprocess.std)
-    )
+    mean, std = (sent(np.array(each), images.device).view(3, 1, 1) for each in (preprocess.mean, preprocess.std))
     return images.sub_(mean).div_(std).contiguous(memory_format=torch.channels_last)

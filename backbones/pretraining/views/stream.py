@@ -15,6 +15,7 @@ from backbones.pretraining.views.decoded import Decoded
 from backbones.pretraining.views.draws import draw
 from backbones.pretraining.views.making import make_views
 from backbones.pretraining.views.parameters import parameters
+from backbones.pretraining.views.sending import sent
 from backbones.pretraining.views.settings import ViewGroup
 from backbones.training.order import steps_an_epoch
 from backbones.training.recipe import Recipe
@@ -37,7 +38,8 @@ class ViewStream:
     pixels is reduced to that first. Images are kept decoded where all fit into ``memory_gb`` together, once in every
     process of a training, for it and its workers.
 
-    Raises ``ValueError`` for no rows and rows that do not exist, ``UnreadableImage`` for what cannot be decoded.
+    Raises ``ValueError`` for no rows, rows that do not exist and an encoder of images that are no squares;
+    ``UnreadableImage`` naming an image that cannot be decoded, at once where images are kept, else when it is its turn.
     """
 
     def __init__(
@@ -81,7 +83,7 @@ class ViewStream:
             alike = [view for view, other in enumerate(self.sizes) if other == size]
             wanted = [parameters(numbers[view], heights, widths, self.views[view], size) for view in alike]
             views |= zip(alike, make_views(cut, shapes, wanted, size, self.preprocess), strict=True)
-        rows = torch.tensor([item.row for item in items], device=device)
+        rows = sent(np.array([item.row for item in items], np.int64), device)
         progress = Progress(step, self.steps_an_epoch * self.recipe.epochs, self.steps_an_epoch)
         return Batch(tuple(views[view] for view in range(len(views))), rows, progress)
 

@@ -1,29 +1,41 @@
 """Images to views, against the plain way: torchvision's functions one after the other on one image."""
 
+import io
+import pickle
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
+from scipy.stats import ks_2samp
 from torch import Tensor
+from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as torchvision
 
 from backbones.base import Preprocess
 from backbones.images import UnreadableImage, decode
-from backbones.pretraining.method import Batch, Progress
+from backbones.pretraining.method import Batch, MethodSettings, Progress
+from backbones.pretraining.methods.dino import DINO
+from backbones.pretraining.methods.simclr import SimCLR
+from backbones.pretraining.pretrainee import Pretrainee
 from backbones.pretraining.views import decoded
 from backbones.pretraining.views import stream as streams
 from backbones.pretraining.views.blur import radius
 from backbones.pretraining.views.cutting import at_once, cutter, together
 from backbones.pretraining.views.draws import draw
 from backbones.pretraining.views.parameters import OPERATIONS, parameters
-from backbones.pretraining.views.settings import ViewGroup, colour
+from backbones.pretraining.views.settings import SYMMETRIC, ViewGroup, colour
 from backbones.pretraining.views.stream import ViewStream
+from backbones.training.execution import Execution
 from backbones.training.loader import Wanted, load
+from backbones.training.loop import fit
 from backbones.training.recipe import Recipe
 from backbones.training.stream import Stream
 from tests.feature_fakes import MemoryImages, png, random_images
+from tests.pretraining_fakes import tiny_method
 
 CPU = torch.device("cpu")
 PREPROCESS = Preprocess((24, 24), 24, "center", "bicubic", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -147,6 +159,74 @@ def test_epochs_and_views_differ_and_a_restart_does_not() -> None:
     assert torch.equal(batches[0].views[0].images, batches[2].views[0].images)
 
 
+def test_statistics_of_views_are_torchvisions() -> None:
+    """Levels, contrasts and colourfulness of many views of one image, by two-sample tests."""
+    pixels = decode(MemoryImages([coloured_blobs()]).read(0))
+    torch.manual_seed(0)
+    theirs = torchvision_views(pixels, STRONG, 250)
+    mine = ViewStream(
+        MemoryImages([coloured_blobs()] * 250), range(250), PREPROCESS, (STRONG,), 1, Recipe(epochs=5, global_batch=250)
+    )
+    found = mine.batch([mine.load(index, 0) for index in range(250)], 0, CPU).views[0].images
+    for one, other in zip(facts(found), facts(theirs), strict=True):
+        assert ks_2samp(one, other).pvalue > 1e-3
+
+
+def coloured_blobs() -> bytes:
+    file, small = io.BytesIO(), np.random.default_rng(3).integers(0, 256, (5, 6, 3), dtype=np.uint8)
+    Image.fromarray(small).resize((60, 50), Image.Resampling.BICUBIC).save(file, "PNG")
+    return file.getvalue()
+
+
+def torchvision_views(pixels: Tensor, group: ViewGroup, count: int) -> Tensor:
+    jitter = v2.ColorJitter(group.brightness, group.contrast, group.saturation, group.hue)
+    sigma = [24 / 224 * edge for edge in group.blur_sigma]
+    transform = v2.Compose(
+        [
+            v2.RandomResizedCrop(24, group.crop_scale, group.crop_ratio, antialias=True),
+            v2.RandomHorizontalFlip(group.flip),
+            v2.RandomApply([jitter], group.jitter),
+            v2.RandomGrayscale(group.grey),
+            v2.RandomApply([v2.GaussianBlur(2 * radius(24) + 1, sigma)], group.blur),
+            v2.RandomSolarize(0.5, group.solarise),
+            v2.Normalize(list(PREPROCESS.mean), list(PREPROCESS.std)),
+        ]
+    )
+    return torch.stack([transform(pixels.float() / 255) for _ in range(count)])
+
+
+def facts(images: Tensor) -> list[np.ndarray]:
+    means, spread = images.mean((2, 3)), images.std((2, 3)).mean(1)
+    slope = (images[..., 12:] - images[..., :12]).mean((1, 2, 3))
+    return [*means.T.numpy(), spread.numpy(), images.std(1).mean((1, 2)).numpy(), slope.numpy()]
+
+
+def test_another_process_is_sent_no_pixels() -> None:
+    images = MemoryImages([png(index, 40) for index in range(30)])
+    luggage = pickle.dumps(stream(images=images))
+    assert len(luggage) < len(pickle.dumps(images)) + 5000
+    there, here = pickle.loads(luggage), stream(images=images)
+    assert np.array_equal(there.load(3, 1).pixels, here.load(3, 1).pixels)
+
+
+@pytest.mark.parametrize(
+    ("settings", "kind", "device_batch"),
+    [(SimCLR(projector=(16, 8)), "cnn", None), (DINO(views=SYMMETRIC, outputs=16, hidden=16, bottleneck=8), "vit", 2)],
+)
+def test_a_method_learns_the_same_whoever_loads(settings: MethodSettings, kind: str, device_batch: int | None) -> None:
+    """And, where images do not meet, however a step is cut."""
+    losses, recipe = [], Recipe(epochs=2, global_batch=4, warmup_epochs=0, learning_rate=1e-3)
+    for workers, most in ((0, None), (2, device_batch)):
+        method = tiny_method(settings, kind)
+        mine = ViewStream(
+            random_images(12), range(12), method.encoder.backbone.preprocess, settings.views, SEED, recipe
+        )
+        execution = Execution(device="cpu", workers=workers, device_batch=most)
+        losses.append([row["loss"] for row in fit(Pretrainee(method), mine, recipe, execution, SEED).history])
+    assert len(losses[0]) == 6
+    np.testing.assert_allclose(*losses, rtol=1e-4)
+
+
 def test_images_that_fit_are_decoded_once() -> None:
     images = random_images(30)
     mine = stream(images=images)
@@ -187,3 +267,9 @@ def test_an_image_that_cannot_be_decoded_is_named(memory_gb: float) -> None:
 def test_what_cannot_be_trained_on_is_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         stream(**changes)
+
+
+def test_an_encoder_of_oblong_images_is_refused() -> None:
+    oblong = replace(PREPROCESS, size=(24, 32))
+    with pytest.raises(ValueError, match="views are squares, and the encoder takes images of 24 x 32 pixels"):
+        ViewStream(random_images(4), range(4), oblong, GROUPS, SEED, Recipe(epochs=5, global_batch=4))
