@@ -26,7 +26,7 @@ class Encoder(nn.Module):
             for parameter in parameters:
                 parameter.requires_grad_(True)
         self.size = backbone.preprocess.size
-        self.dim, self.map_dim, self.stride = _measure(backbone)
+        self.dim, self.map_dim, self.stride = measure(backbone)
 
     def forward(self, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch dim"]:
         """The backbone's embedding."""
@@ -130,6 +130,12 @@ class TokenEncoder(Encoder):
         return torch.where(replaced.view(*patches.shape[:-1], 1), replacement.to(patches.dtype), patches)
 
     @property
+    def patch_embedding(self) -> nn.Module:
+        """What makes tokens of patches, before positions are added."""
+        found: nn.Module = self._model.patch_embed
+        return found
+
+    @property
     def _model(self) -> Any:
         return self.backbone.model
 
@@ -141,11 +147,11 @@ def encoder_over(backbone: Backbone) -> Encoder:
 
 
 @torch.no_grad()
-def _measure(backbone: Backbone) -> tuple[int, int | None, int | None]:
+def measure(backbone: Backbone) -> tuple[int, int | None, int | None]:
     """Dimensions of the embedding and, if any, of the coarsest map, and its stride, by one blank image."""
     training = [(module, module.training) for module in backbone.modules()]
     backbone.eval()
-    device = next(backbone.parameters()).device
+    device = next((each.device for each in backbone.parameters()), None)
     blank = torch.zeros(1, 3, *backbone.preprocess.size, device=device)
     dim = int(backbone.embed(blank).shape[1])
     try:
