@@ -86,9 +86,9 @@ class _Data2Vec(Method):
         """What the student says of masked patches, and the teacher, who sees them."""
         images, patches = batch.views[0].images, self.encoder.grid[0] * self.encoder.grid[1]
         count = round(self.settings.masked * patches)
-        masks = block_masks(self.encoder.grid, count, len(images), torch.default_generator).to(images.device)
-        at = numbers_of(masks)
-        tokens = self.encoder.tokens(images, replaced=masks, replacement=self.mask_token)
+        masks = block_masks(self.encoder.grid, count, len(images), torch.default_generator)
+        at = numbers_of(masks).to(images.device)
+        tokens = self.encoder.tokens(images, replaced=masks.to(images.device), replacement=self.mask_token)
         return {
             "predicted": self.head(taken(tokens.patches, at)),
             "target": taken(self._targets(images), at),
