@@ -156,8 +156,8 @@ PRESETS = {
             ),
             architecture="timm:resnet50",
             size=224,
-            source="the paper's in 800 epochs, 75.3 linear there; its own for small batches: 256 at a rate of 0.6, with "
-            "a queue of 3840 from epoch 15; not run here",
+            source="the paper's in 800 epochs, 75.3 linear there; its own for small batches: 256 at a rate of 0.6, "
+            "with a queue of 3840 from epoch 15; not run here",
         ),
     }
 }
