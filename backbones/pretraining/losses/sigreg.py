@@ -28,8 +28,8 @@ def epps_pulley(samples: Float[Tensor, "*views batch slices"]) -> Float[Tensor, 
     angles = samples.unsqueeze(-1) * knots
     real, imaginary = angles.cos().mean(-3), angles.sin().mean(-3)
     error = (real - gaussian).square() + imaginary.square()
-    integral: Tensor = torch.trapezoid(error * gaussian, knots, dim=-1)
-    return 2 * samples.shape[-2] * integral
+    half: Tensor = torch.trapezoid(error * gaussian, knots, dim=-1)
+    return half * (2 * samples.shape[-2])
 
 
 def slices(dim: int, count: int, seed: int) -> Float[Tensor, "dim count"]:
