@@ -41,6 +41,7 @@ class Asked:
     tasks: Annotated[list[str], _option("Tasks by name.")] = field(default_factory=list)
     datasets: Annotated[list[str], _option("Datasets by name; each task is put to each.")] = field(default_factory=list)
     seeds: Annotated[list[int], _option("Seeds; a plan's own win.")] = field(default_factory=lambda: [0])
+    watch: Annotated[str, _option("A run of bob pretrain: its checkpoints too, as they appear, till its end.")] = ""
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,36 @@ class TrainingOptions:
     gradient_checkpointing: Annotated[bool, _option("Less memory for a third more computing.")] = False
     compile: Annotated[bool, _option("torch.compile what trains: slower to start, faster to run.")] = False
     checkpoint_minutes: Annotated[float, _option("Minutes between checkpoints.", 0)] = 10.0
+
+
+class Alarm(StrEnum):
+    """What becomes of a training whose representations have collapsed."""
+
+    STOP = "stop"
+    WARN = "warn"
+
+
+@dataclass(frozen=True)
+class PretrainOptions:
+    """What to train, on which images. All of it but publishing, probes and the alarm changes the weights."""
+
+    data: Annotated[str, _option("DATASET or DATASET:PART, images alone; its train split where no part is named.")] = ""
+    preset: Annotated[str, _option("A published recipe of the method (bob show METHOD lists them).")] = ""
+    settings: Annotated[
+        list[str],
+        typer.Option("--set", help="method.NAME=VALUE and recipe.NAME=VALUE, in YAML, over those of the preset."),
+    ] = field(default_factory=list)
+    arch: Annotated[str, _option("LIBRARY:NAME to begin with untrained, instead of the preset's.")] = ""
+    kwargs: Annotated[str, _option("Arguments of the architecture, a YAML mapping.")] = ""
+    size: Annotated[int | None, _option("Pixels a side, instead of the preset's or the backbone's.", 1)] = None
+    init: Annotated[str, _option("A backbone to begin with, instead of an untrained architecture.")] = ""
+    name: Annotated[str, _option("Of the run: letters, digits, - and _; else made of method, model and data.")] = ""
+    seed: Annotated[int, _option("Of weights, order and views.", 0)] = 0
+    publish_every: Annotated[int, _option("Epochs between published checkpoints; 0: the last alone.", 0)] = 50
+    probe: Annotated[list[str], _option("Small labelled datasets for knn and linear after every epoch.")] = field(
+        default_factory=list
+    )
+    alarm: Annotated[Alarm, _option("When representations collapse.")] = Alarm.STOP
 
 
 def from_options(*kinds: type) -> Callable[[Callable[..., None]], Callable[..., None]]:

@@ -113,8 +113,8 @@ class Cell:
         )
 
 
-def read_plan(asked: Asked, mistakes: list[str]) -> Plan:
-    """The plan asked for: a file, names from the command line, or the embedded demo.
+def read_plan(asked: Asked, mistakes: list[str], also: Sequence[str] = ()) -> Plan:
+    """The plan asked for: a file, names from the command line, or the embedded demo; ``also`` these backbones.
 
     What is wrong with it is added to ``mistakes``, a line each; raises :class:`PlanError` where nothing can be read.
     """
@@ -123,7 +123,7 @@ def read_plan(asked: Asked, mistakes: list[str]) -> Plan:
         raise PlanError(["give either a plan file or --backbones/--tasks/--datasets, not both"])
     if named:
         entries = [{"task": task, "dataset": list(asked.datasets)} for task in asked.tasks]
-        content = {"backbones": asked.backbones, "tasks": entries, "seeds": asked.seeds}
+        content = {"backbones": [*asked.backbones, *also], "tasks": entries, "seeds": asked.seeds}
         return parse_plan(content, "command line", mistakes)
     try:
         content = read_yaml(asked.plan) if asked.plan else load_yaml(_demo(), "demo plan")
@@ -131,6 +131,8 @@ def read_plan(asked: Asked, mistakes: list[str]) -> Plan:
         raise PlanError([f"no plan {str(asked.plan)!r} in {Path.cwd()}"]) from None
     except (OSError, ValueError) as error:
         raise PlanError([str(error)]) from None
+    if also and isinstance(content, dict):
+        content = {**content, "backbones": [*_listed(content.get("backbones")), *also]}
     return parse_plan(content, str(asked.plan or "demo plan"), mistakes)
 
 
@@ -144,7 +146,7 @@ def parse_plan(content: Any, origin: str, mistakes: list[str]) -> Plan:
     try:
         return Plan.model_validate(content)
     except ValidationError as error:
-        mistakes += [f"{origin}: {line}" for line in _explain(error, list(Plan.model_fields))]
+        mistakes += [f"{origin}: {line}" for line in explain(error, list(Plan.model_fields))]
     return Plan.model_construct(
         backbones=[name for name in _listed(content.get("backbones")) if isinstance(name, str)],
         tasks=_listed(content.get("tasks")),
@@ -237,7 +239,7 @@ def _settings(
         return kind(**settings)
     except ValidationError as error:
         names = [field.name for field in dataclasses.fields(kind)]  # type: ignore[arg-type]
-        mistakes.extend(f"{place}: {line}" for line in _explain(error, [*names, *kind.roles]))
+        mistakes.extend(f"{place}: {line}" for line in explain(error, [*names, *kind.roles]))
         return None
 
 
@@ -280,7 +282,8 @@ def _open(
     return opened[name]
 
 
-def _explain(error: ValidationError, choices: Sequence[str]) -> Iterator[str]:
+def explain(error: ValidationError, choices: Sequence[str]) -> Iterator[str]:
+    """A line a mistake: its place, what is wrong with it, and for a key that is none those that are."""
     for problem in error.errors():
         place = ".".join(map(str, problem["loc"]))
         if problem["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
