@@ -1,4 +1,4 @@
-"""The command line: ``bob run``, ``plan``, ``list``, ``show``, ``data check``, ``leaderboard``, ``plot``.
+"""The command line: ``bob run``, ``pretrain``, ``plan``, ``list``, ``show``, ``data check``, ``leaderboard``, ``plot``.
 
 Parses, calls, prints.
 
@@ -17,7 +17,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bob.listing import Filters, lines_of
-from bob.options import Asked, DataOptions, PlotOptions, RunOptions, StoreOptions, TrainingOptions, from_options
+from bob.options import (
+    Asked,
+    DataOptions,
+    PlotOptions,
+    PretrainOptions,
+    RunOptions,
+    StoreOptions,
+    TrainingOptions,
+    from_options,
+)
 from tasks.catalogue import protocol_versions
 
 if TYPE_CHECKING:
@@ -32,6 +41,8 @@ if TYPE_CHECKING:
     from tasks.datasets.base import OpenOptions
 
 EXIT_FAILED, EXIT_MISTAKE = 1, 2
+SPREAD = ("--backbones", "--tasks", "--datasets", "--seeds", "--set", "--probe")
+"""Options that take several values without being repeated."""
 PAGE = Path("outputs/leaderboard.html")
 
 app = typer.Typer(
@@ -52,6 +63,7 @@ class Kind(StrEnum):
     GROUPS = "groups"
     TASKS = "tasks"
     DATASETS = "datasets"
+    METHODS = "methods"
 
 
 class Format(StrEnum):
@@ -78,7 +90,7 @@ def spread(arguments: list[str]) -> list[str]:
     spreading, repeated, result = "", 0, list[str]()
     for argument in arguments:
         if argument.startswith("--"):
-            spreading = argument if argument in ("--backbones", "--tasks", "--datasets", "--seeds") else ""
+            spreading = argument if argument in SPREAD else ""
             repeated = 0
             result.append(argument)
             continue
@@ -120,6 +132,40 @@ def run_command(asked: Asked, options: RunOptions, training: TrainingOptions) ->
     raise typer.Exit(EXIT_FAILED if summary.failures else 0)
 
 
+@app.command("pretrain")
+@from_options(PretrainOptions, RunOptions, TrainingOptions)
+def pretrain_command(
+    asked: PretrainOptions,
+    options: RunOptions,
+    training: TrainingOptions,
+    method: Annotated[str, typer.Argument(help="What to train by (bob list methods).")],
+) -> None:
+    """Train a backbone without labels and publish it as checkpoint:RUN@STEP. The same command goes on where it was."""
+    from bob.interrupt import EXIT_REQUEUE, Interrupted, stop_cleanly
+    from bob.plan import PlanError
+    from bob.pretrain import STOPPED, prepare, train
+    from bob.progress import Progress
+
+    with Progress() as progress:
+        execution = _execution(options, training, progress)
+        with _mistakes_as_lines():
+            prepared = prepare(method, asked, _open_options(options), execution)
+        try:
+            with stop_cleanly():
+                published = train(prepared, asked, execution, progress)
+        except Interrupted as stop:
+            progress.say(f"stopped by {stop}: the same command goes on from here")
+            raise typer.Exit(EXIT_REQUEUE) from None
+        except PlanError as error:
+            for line in error.lines:
+                progress.say(f"error: {line}")
+            raise typer.Exit(EXIT_MISTAKE) from None
+        except STOPPED as error:
+            progress.say(f"stopped: {error}; the same command goes on from the last checkpoint")
+            raise typer.Exit(EXIT_FAILED) from None
+    typer.echo(f"published {published}")
+
+
 @app.command("plan")
 @from_options(Asked, RunOptions)
 def plan_command(asked: Asked, options: RunOptions) -> None:
@@ -142,7 +188,7 @@ def list_command(
     kind: Annotated[Kind, typer.Argument(help="What to list.")],
     pattern: Annotated[str, typer.Argument(help="Only names that match, * and ? allowed.")] = "*",
 ) -> None:
-    """Every backbone, group of backbones, task or dataset there is."""
+    """Every backbone, group of backbones, task, dataset or method of pretraining there is."""
     with _mistakes_as_lines():
         lines = lines_of(kind.value, pattern, filters)
     for line in lines:
@@ -155,9 +201,9 @@ def list_command(
 @app.command("show")
 @from_options(RunOptions)
 def show_command(
-    options: RunOptions, name: Annotated[str, typer.Argument(help="A backbone, task or dataset.")]
+    options: RunOptions, name: Annotated[str, typer.Argument(help="A backbone, task, dataset or method.")]
 ) -> None:
-    """All that is known of one backbone, task or dataset; of a reader or source alone, how references are written."""
+    """All that is known of a backbone, task, dataset or method; of a reader or source, how references are written."""
     from bob.show import describe
 
     with _mistakes_as_lines():

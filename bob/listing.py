@@ -1,4 +1,7 @@
-"""Lists for the terminal: backbones with what decides between them, groups, tasks, datasets; at most 100 columns."""
+"""Lists for the terminal: backbones with what decides between them, groups, tasks, datasets, methods of pretraining.
+
+At most 100 columns.
+"""
 
 import fnmatch
 import textwrap
@@ -11,6 +14,7 @@ import typer
 from backbones.catalogue import ADAPTERS, Entry, entries, group, groups
 from backbones.counts import read_count
 from backbones.plugins import unknown
+from backbones.pretraining.catalogue import described
 from tasks.catalogue import DATASETS, TASKS
 from tasks.datasets.catalogue import NamedSet, named_sets
 
@@ -27,7 +31,7 @@ class Filters:
 
 
 def lines_of(kind: str, pattern: str, filters: Filters) -> list[str]:
-    """The list of ``backbones``, ``groups``, ``tasks`` or ``datasets`` whose name matches the pattern, or holds it.
+    """The list of a kind (``backbones``, ``tasks``, ``methods``...) whose name matches the pattern, or holds it.
 
     Raises ``ValueError`` for a filter that means nothing, leaves nothing, or is given with another list.
     """
@@ -35,6 +39,8 @@ def lines_of(kind: str, pattern: str, filters: Filters) -> list[str]:
         return _backbones(pattern, filters)
     if filters != Filters():
         raise ValueError(f"--family, --max-params and --group choose among backbones; `bob list {kind}` takes none")
+    if kind == "methods":
+        return _methods(pattern)
     plugins = {"tasks": TASKS, "datasets": DATASETS}
     sentences = (
         {name: _members(found) for name, found in groups().items()}
@@ -43,6 +49,17 @@ def lines_of(kind: str, pattern: str, filters: Filters) -> list[str]:
     )
     named = [each for each in named_sets().values() if kind == "datasets" and _matches(each.name, pattern)]
     return _named(named) + _sentences({name: said for name, said in sentences.items() if _matches(name, pattern)})
+
+
+def _methods(pattern: str) -> list[str]:
+    """A line a method of pretraining: its family, what it needs of a backbone, and what it is."""
+    chosen = [each for each in described() if _matches(each.name, pattern)]
+    if not chosen:
+        return []
+    rows = [("METHOD", "FAMILY", "NEEDS", ""), *chosen]
+    width = [max(len(row[column]) for row in rows) for column in range(3)]
+    heads = [f"{name:<{width[0]}}  {family:<{width[1]}}  {needs:<{width[2]}}  " for name, family, needs, _ in rows]
+    return [line for head, row in zip(heads, rows, strict=True) for line in _wrapped(head + row[3], len(head))]
 
 
 def _count(stated: int | None) -> str:

@@ -98,6 +98,36 @@ class TrainingOptions:
     checkpoint_minutes: Annotated[float, _option("Minutes between checkpoints.", 0)] = 10.0
 
 
+class Alarm(StrEnum):
+    """What becomes of a training whose representations have collapsed."""
+
+    STOP = "stop"
+    WARN = "warn"
+
+
+@dataclass(frozen=True)
+class PretrainOptions:
+    """What to train, on which images. All of it but publishing, probes and the alarm changes the weights."""
+
+    data: Annotated[str, _option("DATASET or DATASET:PART, images alone; its train split where no part is named.")] = ""
+    preset: Annotated[str, _option("A published recipe of the method (bob show METHOD lists them).")] = ""
+    settings: Annotated[
+        list[str],
+        typer.Option("--set", help="method.NAME=VALUE and recipe.NAME=VALUE, in YAML, over those of the preset."),
+    ] = field(default_factory=list)
+    arch: Annotated[str, _option("LIBRARY:NAME to begin with untrained, instead of the preset's.")] = ""
+    kwargs: Annotated[str, _option("Arguments of the architecture, a YAML mapping.")] = ""
+    size: Annotated[int | None, _option("Pixels a side, instead of the preset's or the backbone's.", 1)] = None
+    init: Annotated[str, _option("A backbone to begin with, instead of an untrained architecture.")] = ""
+    name: Annotated[str, _option("Of the run: letters, digits, - and _; else made of method, model and data.")] = ""
+    seed: Annotated[int, _option("Of weights, order and views.", 0)] = 0
+    publish_every: Annotated[int, _option("Epochs between published checkpoints; 0: the last alone.", 0)] = 50
+    probe: Annotated[list[str], _option("Small labelled datasets for knn and linear after every epoch.")] = field(
+        default_factory=list
+    )
+    alarm: Annotated[Alarm, _option("When representations collapse.")] = Alarm.STOP
+
+
 def from_options(*kinds: type) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give a command the fields of ``kinds`` as its parameters; it is called with one filled instance of each."""
 

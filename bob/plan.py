@@ -144,7 +144,7 @@ def parse_plan(content: Any, origin: str, mistakes: list[str]) -> Plan:
     try:
         return Plan.model_validate(content)
     except ValidationError as error:
-        mistakes += [f"{origin}: {line}" for line in _explain(error, list(Plan.model_fields))]
+        mistakes += [f"{origin}: {line}" for line in explain(error, list(Plan.model_fields))]
     return Plan.model_construct(
         backbones=[name for name in _listed(content.get("backbones")) if isinstance(name, str)],
         tasks=_listed(content.get("tasks")),
@@ -237,7 +237,7 @@ def _settings(
         return kind(**settings)
     except ValidationError as error:
         names = [field.name for field in dataclasses.fields(kind)]  # type: ignore[arg-type]
-        mistakes.extend(f"{place}: {line}" for line in _explain(error, [*names, *kind.roles]))
+        mistakes.extend(f"{place}: {line}" for line in explain(error, [*names, *kind.roles]))
         return None
 
 
@@ -280,7 +280,8 @@ def _open(
     return opened[name]
 
 
-def _explain(error: ValidationError, choices: Sequence[str]) -> Iterator[str]:
+def explain(error: ValidationError, choices: Sequence[str]) -> Iterator[str]:
+    """A line a mistake: its place, what is wrong with it, and for a key that is none those that are."""
     for problem in error.errors():
         place = ".".join(map(str, problem["loc"]))
         if problem["type"] in ("extra_forbidden", "unexpected_keyword_argument"):

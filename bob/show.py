@@ -1,13 +1,16 @@
-"""One name explained: a task's question and settings, a dataset's splits, a backbone's card."""
+"""One name explained: a task's or a method's settings, a dataset's splits, a backbone's card and lineage."""
 
 import dataclasses
 import inspect
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 
+from backbones.adapters.checkpoint import card_path, read_card
 from backbones.catalogue import ADAPTERS, entries, load, resolve
 from backbones.plugins import Plugins
+from backbones.pretraining.catalogue import METHODS, presets, settings_class
+from backbones.training.recipe import Recipe
 from tasks.base import Task
 from tasks.catalogue import DATASETS, TASKS, open_dataset, task_class
 from tasks.datasets.base import OpenOptions
@@ -16,13 +19,15 @@ from tasks.datasets.targets import IN_WORDS
 
 
 def describe(name: str, options: OpenOptions) -> str:
-    """Text about a task, a dataset (opened, unless it is in the catalogue) or a backbone (loaded).
+    """Text about a task, a method, a dataset (opened, unless it is in the catalogue) or a backbone (loaded).
 
     Of a reader or a source alone (``images``, ``timm``) it tells what is written after the colon. A name that several
     go by is told as each of them. Of a backbone in the catalogue that cannot be loaded here, the catalogue's line is
     told, and why. Errors are those of opening and loading.
     """
     told = [_task(name)] if name in TASKS.found else []
+    if name in METHODS.found:
+        told.append(_method(name))
     if name in named_sets():
         told.append(_named(named_sets()[name]))
     elif name in DATASETS.found:
@@ -49,6 +54,46 @@ def _task(name: str) -> Iterator[str]:
     yield "datasets: " + ", ".join(f"{role} ({many})" for role, many in kind.roles.items())
     for field in dataclasses.fields(kind):  # type: ignore[arg-type]
         yield f"setting {field.name}: {getattr(kind(), field.name)!r}"
+
+
+def _method(name: str) -> Iterator[str]:
+    """Its equations and deviations, its settings with their defaults, and its presets with what they change."""
+    kind = settings_class(name)
+    yield f"{name}  ({kind.family}; needs {kind.needs})"
+    yield ""
+    yield inspect.getdoc(sys.modules[kind.__module__]) or ""
+    yield ""
+    yield inspect.cleandoc(kind.__doc__ or "")
+    yield ""
+    plain = kind()
+    for field in dataclasses.fields(kind):
+        yield f"setting method.{field.name}: {_short(getattr(plain, field.name))}"
+    for label, preset in presets(name).items():
+        yield ""
+        yield f"preset {label}: {preset.source}"
+        yield f"    {preset.architecture} at {preset.size} pixels{_arguments(preset.kwargs)}"
+        yield from (f"    method.{line}" for line in _others(preset.settings, plain))
+        yield from (f"    recipe.{line}" for line in _others(preset.recipe, Recipe()))
+
+
+def _arguments(kwargs: Mapping[str, object]) -> str:
+    return f" with {dict(kwargs)}" if kwargs else ""
+
+
+def _others(settings: object, defaults: object) -> Iterator[str]:
+    """The fields that are not as in ``defaults``."""
+    for field in dataclasses.fields(settings):  # type: ignore[arg-type]
+        if (value := getattr(settings, field.name)) != getattr(defaults, field.name):
+            yield f"{field.name}: {_short(value)}"
+
+
+def _short(value: object) -> str:
+    """Of settings inside settings (views) only what is not as in their defaults."""
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(_short, value))}]"
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return f"{{{', '.join(_others(value, type(value)()))}}}"
+    return repr(value)
 
 
 def _meanings(kind: type[Task]) -> Iterator[str]:
@@ -111,3 +156,12 @@ def _backbone(name: str, options: OpenOptions) -> Iterator[str]:
     for part in (backbone.card, backbone.preprocess):
         for field in dataclasses.fields(part):
             yield f"{field.name.replace('_', ' ')}: {getattr(part, field.name)}"
+    yield from _lineage(name, options)
+
+
+def _lineage(name: str, options: OpenOptions) -> Iterator[str]:
+    """Of what ``bob pretrain`` published: its run, data, step, and what it began from."""
+    source, _, reference = resolve(name).partition(":")
+    lineage = read_card(card_path(reference, options.places)).lineage if source == "checkpoint" else None
+    if lineage is not None:
+        yield from (f"lineage {field.replace('_', ' ')}: {value or 'none'}" for field, value in lineage)

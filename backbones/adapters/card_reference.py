@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from backbones.adapters import timm_reference, torchhub, torchvision_reference
-from backbones.adapters.checkpoint import CardFile, read_card
+from backbones.adapters.checkpoint import CardFile, card_path, read_card
 from backbones.base import Backbone
 from backbones.places import Places
 from backbones.reference import Reference, copy_weights, model_of
@@ -22,7 +22,7 @@ LIBRARIES_WITH_PATHS = {"timm": timm_reference, "torchvision": torchvision_refer
 
 def checkpoint(reference: str, places: Places) -> Reference | None:
     """The file that a card names, in the library's own model; None where there is no such path."""
-    path = places.find(reference, "card")
+    path = card_path(reference, places)
     card = read_card(path)
     return _trained(card, places.beside(path).find(card.weights, "weights file"))
 
@@ -35,7 +35,7 @@ def hub(reference: str, places: Places) -> Reference | None:
 
 def untrained_checkpoint(reference: str, backbone: Backbone, places: Places) -> Reference | None:
     """The library's own model with the weights of a card's twin."""
-    return _untrained(read_card(places.find(reference, "card")), backbone)
+    return _untrained(read_card(card_path(reference, places)), backbone)
 
 
 def untrained_hub(reference: str, backbone: Backbone, places: Places) -> Reference | None:

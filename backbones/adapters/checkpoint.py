@@ -1,4 +1,7 @@
-"""Weights of your own in a known architecture: ``checkpoint:CARD.yaml``, a card that says what the file is."""
+"""Weights of your own in a known architecture: ``checkpoint:CARD.yaml``, a card that says what the file is.
+
+What ``bob pretrain`` publishes has such a card and a name: ``checkpoint:RUN@STEP``, or ``checkpoint:RUN`` (the newest).
+"""
 
 import hashlib
 import json
@@ -14,6 +17,7 @@ from backbones.adapters.library import LIBRARIES, Library
 from backbones.base import Backbone, Card, Classifier, Crop, Family, Interpolation, Preprocess
 from backbones.places import Places
 from backbones.plugins import unknown
+from backbones.pretraining.runs import published_card
 from backbones.strict_yaml import read_yaml
 from backbones.weights import (
     NotPlainError,
@@ -72,6 +76,21 @@ class PretrainingFields(_Strict):
     data: str
 
 
+class LineageFields(_Strict):
+    """How weights came to be in a run of pretraining.
+
+    ``recipe_sha256`` is of all its settings, ``data`` the images' manifest, ``step`` how many steps were made,
+    ``parent`` the name of the backbone it began from and its weights' hash, None where they were drawn.
+    """
+
+    run: str
+    method: str
+    recipe_sha256: str
+    data: str
+    step: int
+    parent: str | None = None
+
+
 class CardFile(_Strict):
     """What a card says. ``weights`` and ``classes`` are paths beside the card or below the data root.
 
@@ -80,7 +99,7 @@ class CardFile(_Strict):
     follows is about the names that result. ``missing`` declares modules (patterns of weight names,
     ``head.*``) that the file does not have: they are taken out of the architecture, so that nothing random takes part.
     ``unexpected`` declares weights of the file to leave unread. ``classes`` (a list, or a JSON or text file) names
-    the head's outputs; without it the head is not handed out.
+    the head's outputs; without it the head is not handed out. ``lineage`` is what ``bob pretrain`` adds.
     """
 
     name: str
@@ -99,6 +118,7 @@ class CardFile(_Strict):
     rename: tuple[Rule, ...] = ()
     missing: tuple[str, ...] = ()
     unexpected: tuple[str, ...] = ()
+    lineage: LineageFields | None = None
 
 
 Kind = TypeVar("Kind", bound=CardFile)
@@ -109,7 +129,7 @@ def load(reference: str, places: Places) -> Backbone:
 
     Raises ``ValueError`` listing every mistake of the card, or every weight that does not fit; ``FileNotFoundError``.
     """
-    path = places.find(reference, "card")
+    path = card_path(reference, places)
     card, near = read_card(path), places.beside(path)
     try:
         return assemble(f"checkpoint:{card.name}", card, near.find(card.weights, "weights file"), near)
@@ -119,9 +139,14 @@ def load(reference: str, places: Places) -> Backbone:
 
 def untrained(reference: str, places: Places) -> Backbone:
     """The card's architecture and preprocessing without its weights, which need not be there."""
-    path = places.find(reference, "card")
+    path = card_path(reference, places)
     card = read_card(path)
     return assemble(f"checkpoint:{card.name}", card, None, places.beside(path))
+
+
+def card_path(reference: str, places: Places) -> Path:
+    """The card that a path, ``RUN@STEP`` or ``RUN`` means. Raises ``ValueError`` or ``FileNotFoundError``."""
+    return published_card(reference, places) or places.find(reference, "card")
 
 
 def assemble(name: str, card: CardFile, weights: Path | None, places: Places) -> Backbone:

@@ -15,6 +15,7 @@ from backbones.base import Backbone
 from backbones.catalogue import resolve
 from backbones.places import Places
 from backbones.plugins import Plugins
+from backbones.pretraining.runs import is_run
 
 UNTRAINED = Plugins("source of a random twin", "backbones.adapters", "UNTRAINED", "bob.untrained")
 """``untrained(reference, places)`` by source, beside its adapter: builds a model without reading weights."""
@@ -43,12 +44,18 @@ def load(reference: str, places: Places) -> Backbone:
 
 
 def split_seed(reference: str) -> tuple[str, int]:
-    """
+    """What a twin is of, and its seed. After the name of a run the first ``@`` is its step, and a second one the seed.
+
     >>> split_seed("timm:resnet18@3"), split_seed("checkpoint:me@home.yaml")
     (('timm:resnet18', 3), ('checkpoint:me@home.yaml', 0))
+    >>> split_seed("checkpoint:run@100"), split_seed("checkpoint:run@100@3")
+    (('checkpoint:run@100', 0), ('checkpoint:run@100', 3))
     """
     name, _, seed = reference.rpartition("@")
-    return (name, int(seed)) if name and seed.isdigit() else (reference, 0)
+    source, _, inner = name.partition(":")
+    if not (name and seed.isdigit()) or (source == "checkpoint" and is_run(inner)):
+        return reference, 0
+    return name, int(seed)
 
 
 ADAPTERS = {"random": load}

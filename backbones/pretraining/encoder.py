@@ -8,8 +8,10 @@ from jaxtyping import Bool, Float, Int64
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
-from backbones.adapters.timm_models import TimmBackbone
+from backbones.adapters.maps import whole_patches
+from backbones.adapters.timm_models import TimmBackbone, patch_of
 from backbones.base import Backbone
+from backbones.pretraining.parts.patches import taken
 
 
 class Encoder(nn.Module):
@@ -24,7 +26,7 @@ class Encoder(nn.Module):
             for parameter in parameters:
                 parameter.requires_grad_(True)
         self.size = backbone.preprocess.size
-        self.dim, self.map_dim, self.stride = _measure(backbone)
+        self.dim, self.map_dim, self.stride = measure(backbone)
 
     def forward(self, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch dim"]:
         """The backbone's embedding."""
@@ -77,18 +79,15 @@ class TokenEncoder(Encoder):
     ) -> Tokens:
         """All patches in rows, or those numbered by ``keep`` in its order; where ``replaced``, a patch's embedding is
         ``replacement`` (positions stay). ``blocks`` count from 0; negative ones from the last.
+
+        Raises ``IndexError`` for a block that there is not.
         """
-        model = self._model
-        patches = model.patch_embed(images)
-        if replaced is not None and replacement is not None:
-            shaped = replaced.view(*patches.shape[:-1], 1)
-            patches = torch.where(shaped, replacement.to(patches.dtype), patches)
-        hidden = model._pos_embed(patches)
-        prefixes = int(model.num_prefix_tokens)
+        model, prefixes = self._model, int(self._model.num_prefix_tokens)
+        hidden = model._pos_embed(self._embedded(images, replaced, replacement))
         if keep is not None:
-            chosen = hidden[:, prefixes:].gather(1, keep.unsqueeze(-1).expand(-1, -1, hidden.shape[-1]))
-            hidden = torch.cat([hidden[:, :prefixes], chosen], dim=1)
-        hidden, wanted, found = model.norm_pre(hidden), [block % self.depth for block in blocks], {}
+            hidden = torch.cat([hidden[:, :prefixes], taken(hidden[:, prefixes:], keep)], dim=1)
+        wanted = [range(self.depth)[block] for block in blocks]
+        hidden, found = model.norm_pre(hidden), {}
         for number, block in enumerate(model.blocks):
             hidden = block(hidden)
             if number in wanted:
@@ -96,11 +95,45 @@ class TokenEncoder(Encoder):
         hidden = model.norm(hidden)
         return Tokens(hidden[:, :prefixes], hidden[:, prefixes:], tuple(found[number] for number in wanted))
 
+    def norm(self, tokens: Float[Tensor, "batch patches dim"]) -> Float[Tensor, "batch patches dim"]:
+        """The transformer's last norm, of what comes out of blocks."""
+        normed: Tensor = self._model.norm(tokens)
+        return normed
+
     def pooled(self, tokens: Tokens) -> Float[Tensor, "batch dim"]:
         """The backbone's embedding of an image whose tokens are these."""
         together = torch.cat([tokens.prefix, tokens.patches], dim=1)
         vectors: Tensor = self._model.forward_head(together, pre_logits=True)
-        return vectors
+        return vectors.flatten(1)
+
+    def freeze_pooling(self) -> None:
+        """No gradients for what only :meth:`pooled` uses (a norm after the mean, a pooling by attention).
+
+        For methods that never pool: distributed training refuses trained parameters that take no part.
+        """
+        for part in (self._model.fc_norm, self._model.attn_pool):
+            if part is not None:
+                part.requires_grad_(False)
+
+    def check_whole_patches(self) -> None:
+        """Raises ``ValueError`` where an encoder's image has pixels beyond its last patch: none could restore them."""
+        if any(side % self.patch for side in self.size):
+            raise ValueError(
+                f"images of {self.size[0]} x {self.size[1]} pixels are not whole patches of {self.patch}: "
+                f"give a size that is a multiple of {self.patch}"
+            )
+
+    def _embedded(self, images: Tensor, replaced: Tensor | None, replacement: Tensor | None) -> Tensor:
+        patches: Tensor = self._model.patch_embed(whole_patches(images, patch_of(self._model)))
+        if replaced is None or replacement is None:
+            return patches
+        return torch.where(replaced.view(*patches.shape[:-1], 1), replacement.to(patches.dtype), patches)
+
+    @property
+    def patch_embedding(self) -> nn.Module:
+        """What makes tokens of patches, before positions are added."""
+        found: nn.Module = self._model.patch_embed
+        return found
 
     @property
     def _model(self) -> Any:
@@ -114,11 +147,11 @@ def encoder_over(backbone: Backbone) -> Encoder:
 
 
 @torch.no_grad()
-def _measure(backbone: Backbone) -> tuple[int, int | None, int | None]:
+def measure(backbone: Backbone) -> tuple[int, int | None, int | None]:
     """Dimensions of the embedding and, if any, of the coarsest map, and its stride, by one blank image."""
     training = [(module, module.training) for module in backbone.modules()]
     backbone.eval()
-    device = next(backbone.parameters()).device
+    device = next((each.device for each in backbone.parameters()), None)
     blank = torch.zeros(1, 3, *backbone.preprocess.size, device=device)
     dim = int(backbone.embed(blank).shape[1])
     try:

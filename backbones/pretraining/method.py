@@ -113,6 +113,10 @@ class Method(nn.Module, ABC):
         """What the method is for: the student's trunk, or its teacher's."""
         return self.encoder.backbone
 
+    def facts(self) -> dict[str, str]:
+        """What the result also depends on (a teacher's weights): a training goes on only with the same."""
+        return {}
+
     @torch.no_grad()
     def health(self, batch: Batch) -> dict[str, float]:
         """Numbers of its own on fixed views, in evaluation mode (a teacher's entropy); every time the same names."""

@@ -83,10 +83,7 @@ class ImagesStream:
     def batch(self, items: Sequence[Item], step: int, device: torch.device) -> ImageBatch:
         """Normalised, then erased, then mixed; raises ``ValueError`` for an odd number of items to be mixed."""
         images = prepared([item.pixels for item in items], self.preprocess, device)
-        for image, item in zip(images, items, strict=True):
-            if item.patch is not None:
-                top, left, noise = item.patch
-                image[:, top : top + noise.shape[1], left : left + noise.shape[2]] = noise.to(device)
+        erase(images, [item.patch for item in items])
         targets = torch.from_numpy(np.stack([item.target for item in items])).to(device)
         if not self.augmentation.mixes:
             return ImageBatch(images, targets)
@@ -136,6 +133,14 @@ def prepared(
     np.stack([each.numpy() for each in pixels], out=together.numpy())
     with one_thread() if device.type == "cpu" else nullcontext():
         return normalise(together.to(device, non_blocking=True).permute(0, 3, 1, 2), preprocess)
+
+
+def erase(images: Float[Tensor, "batch 3 height width"], patches: Sequence[Patch | None]) -> None:
+    """In place, the rectangles that were drawn."""
+    for image, patch in zip(images, patches, strict=True):
+        if patch is not None:
+            top, left, noise = patch
+            image[:, top : top + noise.shape[1], left : left + noise.shape[2]] = noise.to(images.device)
 
 
 @contextmanager

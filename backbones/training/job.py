@@ -12,6 +12,8 @@ from backbones.training.trainee import Trainee
 
 Evaluate = Callable[[Trainee], Mapping[str, float]]
 """Is given the model to be judged, in evaluation mode, on the training's device; answers named numbers."""
+Publish = Callable[[Trainee, int], None]
+"""Is given the model that was judged, and its steps, before the epoch counts as done: by a restart perhaps again."""
 Log = Callable[[Literal["step", "epoch"], Row], None]
 """Is told every row of the history when it is known. After a restart, rows since the last checkpoint come again."""
 
@@ -28,3 +30,4 @@ class Job:
     evaluate: Evaluate | None
     log: Log | None
     settings: Mapping[str, Any]
+    publish: Publish | None = None

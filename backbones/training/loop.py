@@ -5,7 +5,7 @@ from typing import Any
 
 from backbones.training.devices import fabric_of, processes_here
 from backbones.training.execution import Execution
-from backbones.training.job import Evaluate, Job, Log
+from backbones.training.job import Evaluate, Job, Log, Publish
 from backbones.training.launch import launch
 from backbones.training.outcomes import Fitted
 from backbones.training.recipe import Recipe
@@ -23,11 +23,13 @@ def fit(
     evaluate: Evaluate | None = None,
     log: Log | None = None,
     settings: Mapping[str, Any] | None = None,
+    publish: Publish | None = None,
 ) -> Fitted:
     """Train in place, going on from the newest checkpoint in ``execution.folder`` if there is one.
 
-    ``evaluate`` is asked after every epoch, ``log`` is told every row; ``settings`` are plain named values that the
-    number also depends on (augmentation, the data's manifest), compared with the checkpoint's before it is used.
+    ``evaluate`` is asked after every epoch, ``publish`` is then given the same model, ``log`` is told every row;
+    ``settings`` are plain named values that the number also depends on (augmentation, the data's manifest), compared
+    with the checkpoint's before it is used.
     The trainee ends in evaluation mode, on the training's device. Raises
 
     - ``ValueError`` for a batch larger than the set, or layers that do not fit the recipe;
@@ -36,7 +38,7 @@ def fit(
 
     Whatever else ends it (a signal's exception, an unreadable item) leaves a checkpoint of the last whole step.
     """
-    job = Job(trainee, stream, recipe, execution, seed, evaluate, log, dict(settings or {}))
+    job = Job(trainee, stream, recipe, execution, seed, evaluate, log, dict(settings or {}), publish)
     world = execution.devices * execution.nodes
     if world == 1 or processes_here() == world:
         return Training(job, fabric_of(execution)).run()

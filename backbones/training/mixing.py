@@ -45,10 +45,10 @@ def choose_mix(augmentation: Augmentation, size: tuple[int, int], seed: int, ste
 def mix_images(images: Float[Tensor, "batch 3 height width"], mix: Mix) -> Float[Tensor, "batch 3 height width"]:
     """Images 2 j and 2 j + 1 mixed with each other; keeps the memory layout. The batch is even."""
     if mix.box is None:
-        return torch.lerp(_neighbours(images), images, mix.share)
+        return torch.lerp(neighbours(images), images, mix.share)
     top, bottom, left, right = mix.box
     mixed = images.clone()
-    mixed[:, :, top:bottom, left:right] = _neighbours(images[:, :, top:bottom, left:right])
+    mixed[:, :, top:bottom, left:right] = neighbours(images[:, :, top:bottom, left:right])
     return mixed
 
 
@@ -58,10 +58,10 @@ def mix_targets(targets: Float[Tensor, "batch outputs"], mix: Mix) -> Float[Tens
     >>> mix_targets(torch.eye(2), Mix(0.75)).tolist()
     [[0.75, 0.25], [0.25, 0.75]]
     """
-    return torch.lerp(_neighbours(targets), targets, mix.share)
+    return torch.lerp(neighbours(targets), targets, mix.share)
 
 
-def _neighbours(rows: Tensor) -> Tensor:
+def neighbours(rows: Tensor) -> Tensor:
     """Row 2 j where 2 j + 1 was, and the other way round."""
     if len(rows) % 2:
         raise ValueError(f"{len(rows)} items cannot be mixed in pairs; make the batch an even number, or mix nothing")

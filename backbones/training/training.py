@@ -186,13 +186,20 @@ class Training:
         self._tell()
         epoch = len(self.history.epochs) + 1
         answer: Mapping[str, float] = {}
-        if self.job.evaluate is not None:
+        if self.job.evaluate is not None or self.job.publish is not None:
             model = self._model().eval()
             if self.fabric.is_global_zero:  # the others wait in their next step
-                answer = self.job.evaluate(model)
+                answer = self._shown(model)
             self.stepper.train_mode()
         with self.patience.held():
             self.history.epoch(epoch, answer)
+
+    def _shown(self, model: Trainee) -> Mapping[str, float]:
+        """What the model is worth. It is published after that: whoever judges it may also stop the training."""
+        answer = {} if self.job.evaluate is None else self.job.evaluate(model)
+        if self.job.publish is not None:
+            self.job.publish(model, self.step)
+        return answer
 
     def _model(self) -> Trainee:
         """The average where there is one; what is sharded is brought together in a module that is not."""

@@ -76,12 +76,12 @@ class FewShot(ChosenReading, ProbeSettings, Task):
         strengths: list[float] = []
         for draw in range(self.draws):
             rows = drawn(labels, self.shots, seed, draw)
-            probe = self._probe(pool[rows], labels[rows], len(dataset.classes), seed)
+            probe = few_probe(self, pool[rows], labels[rows], len(dataset.classes), self.one_shot_strength, seed)
             strengths.append(probe.strength)
             answers.append(list(report(probe.logits(test), parts.test.labels, parts.test.names)))
         yield Note("strengths", strengths)
         yield Note("images_drawn", len(rows))
-        yield from _short_note(labels, self.shots, dataset.classes)
+        yield from short_note(labels, self.shots, dataset.classes)
         yield from averaged(answers)
 
     def _on_held_out(self, backbone: Backbone, parts: Partition, extract: Extract, seed: int) -> float:
@@ -89,21 +89,28 @@ class FewShot(ChosenReading, ProbeSettings, Task):
         pool = np.concatenate([features_of(backbone, part, extract) for part in (parts.train, parts.val)])
         labels = np.concatenate([parts.train.labels, parts.val.labels])
         rows = [drawn(labels, self.shots, seed, draw) for draw in range(self.draws)]
-        choices = [self._choice(pool[each], labels[each], 1 + int(labels.max()), seed) for each in rows]
+        choices = [choice_by_folds(self, pool[each], labels[each], 1 + int(labels.max()), seed) for each in rows]
         return float(np.mean([0.0 if choice is None else max(choice.accuracy) for choice in choices]))
 
-    def _choice(self, features: Features, labels: Labels, classes: int, seed: int) -> Choice | None:
-        """None where there is nothing to choose by: no class has two images."""
-        fold = folds(labels, seed)
-        held_out = [fold == part for part in range(int(fold.max()) + 1)]
-        divisions = [((features[~held], labels[~held]), (features[held], labels[held])) for held in held_out]
-        return choose_over(divisions, classes, self.grid(), self.tolerance) if divisions else None
 
-    def _probe(self, features: Features, labels: Labels, classes: int, seed: int) -> Probe:
-        choice = self._choice(features, labels, classes, seed)
-        if choice is None:
-            return fit(features, labels, classes, self.one_shot_strength, self.tolerance)
-        return fit(features, labels, classes, choice.strength, self.tolerance, choice.start)
+def choice_by_folds(
+    settings: ProbeSettings, features: Features, labels: Labels, classes: int, seed: int
+) -> Choice | None:
+    """The strength that is best on what the folds hold out; None where no class has two images."""
+    fold = folds(labels, seed)
+    held_out = [fold == part for part in range(int(fold.max()) + 1)]
+    divisions = [((features[~held], labels[~held]), (features[held], labels[held])) for held in held_out]
+    return choose_over(divisions, classes, settings.grid(), settings.tolerance) if divisions else None
+
+
+def few_probe(
+    settings: ProbeSettings, features: Features, labels: Labels, classes: int, one_shot_strength: float, seed: int
+) -> Probe:
+    """A probe of the strength chosen by folds; of ``one_shot_strength`` where there is nothing to choose by."""
+    choice = choice_by_folds(settings, features, labels, classes, seed)
+    if choice is None:
+        return fit(features, labels, classes, one_shot_strength, settings.tolerance)
+    return fit(features, labels, classes, choice.strength, settings.tolerance, choice.start)
 
 
 def folds(labels: Labels, seed: int) -> Int64[np.ndarray, " n"]:
@@ -137,7 +144,8 @@ def drawn(labels: Int64[np.ndarray, " n"], shots: int | float, seed: int, draw: 
     return np.sort(np.asarray(rows, dtype=np.int64))
 
 
-def _short_note(labels: Labels, shots: int | float, classes: tuple[str, ...]) -> Iterator[Note]:
+def short_note(labels: Labels, shots: int | float, classes: tuple[str, ...]) -> Iterator[Note]:
+    """A warning where some classes have fewer images than asked for."""
     counts = np.bincount(labels, minlength=len(classes))
     short = [classes[label] for label in np.flatnonzero((counts < shots) & (counts > 0))]
     if short and isinstance(shots, int):

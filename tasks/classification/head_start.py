@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from backbones.base import Backbone
 from tasks.base import Extract
 from tasks.classification.linear import ProbeSettings
-from tasks.classification.probe import Features, Labels, choose, fit
+from tasks.classification.probe import Features, Labels, Probe, choose, fit
 from tasks.datasets.partition import Partition
 from tasks.features import features_of
 
@@ -39,10 +39,26 @@ class ProbeHead:
         return self._fitted(np.concatenate(features), np.concatenate(labels))
 
     def _fitted(self, features: Features, labels: Labels) -> tuple[Tensor, Tensor]:
-        probe = fit(features, labels, self.classes, self.strength, self.settings.tolerance)
-        mean, factor = torch.from_numpy(probe.scaling.mean), torch.from_numpy(probe.scaling.factor)
-        weight = probe.solution.weights[0] * factor
-        return weight, probe.solution.intercepts[0] - weight @ mean
+        return layer_of(fit(features, labels, self.classes, self.strength, self.settings.tolerance))
+
+
+def layer_of(probe: Probe) -> tuple[Tensor, Tensor]:
+    """Weight (classes, dim) and bias (classes) of the linear layer that a probe is, scaling and all."""
+    mean, factor = torch.from_numpy(probe.scaling.mean), torch.from_numpy(probe.scaling.factor)
+    weight = probe.solution.weights[0] * factor
+    return weight, probe.solution.intercepts[0] - weight @ mean
+
+
+def start_head(head: nn.Linear, start: tuple[Tensor, Tensor] | Literal["zeros", "xavier"], seed: int) -> None:
+    """These weights, zeros (as the head is made), or drawn from the seed."""
+    if start == "xavier":
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            draw(head)
+    elif start != "zeros":
+        with torch.no_grad():
+            head.weight.copy_(start[0])
+            head.bias.copy_(start[1])
 
 
 def draw(head: nn.Linear) -> None:

@@ -12,6 +12,7 @@ from tasks.classification.weighted_metrics import (
     Weights,
     average_precision,
     bootstrap,
+    cohen_kappa,
     interval,
     quadratic_kappa,
     roc_auc,
@@ -109,8 +110,15 @@ def ordinal_scores(
 ) -> Iterator[Score | Note]:
     """What the order of the classes adds: quadratic_kappa, and mae, the mean distance in classes."""
     distance = np.abs(predictions - labels).astype(np.float64)
-    yield from _agreement("quadratic_kappa", labels, predictions, split)
+    yield from _agreement("quadratic_kappa", quadratic_kappa, labels, predictions, split)
     yield Score("mae", float(distance.mean()), distance, split, higher_is_better=False, unit="classes")
+
+
+def kappa_score(
+    predictions: Int64[np.ndarray, " n"], labels: Int64[np.ndarray, " n"], split: str = "test"
+) -> Iterator[Score | Note]:
+    """kappa, Cohen's: agreement beyond chance, whatever the order of the classes."""
+    yield from _agreement("kappa", cohen_kappa, labels, predictions, split)
 
 
 def report_value(
@@ -119,7 +127,7 @@ def report_value(
     """concordance (Lin 1989: quadratic kappa on real values) and mae, in the value's own unit."""
     _refuse_not_finite(outputs)
     distance = np.abs(outputs.astype(np.float64) - values)
-    yield from _agreement("concordance", values.astype(np.float64), outputs.astype(np.float64), split)
+    yield from _agreement("concordance", quadratic_kappa, values.astype(np.float64), outputs.astype(np.float64), split)
     yield Score("mae", float(distance.mean()), distance, split, higher_is_better=False, unit="value")
     columns = {"item": np.asarray(items, dtype=object), "target": values, "output": outputs, "distance": distance}
     yield Outputs(columns, split)
@@ -140,14 +148,18 @@ def agreement(targets: Real[np.ndarray, " n"], predictions: Real[np.ndarray, " n
 
 
 def _agreement(
-    metric: str, targets: Real[np.ndarray, " n"], predictions: Real[np.ndarray, " n"], split: str
+    metric: str,
+    measure: Callable[[Real[np.ndarray, " n"], Real[np.ndarray, " n"], Weights], Float64[np.ndarray, " draws"]],
+    targets: Real[np.ndarray, " n"],
+    predictions: Real[np.ndarray, " n"],
+    split: str,
 ) -> Iterator[Score | Note]:
-    value = float(quadratic_kappa(targets, predictions, np.ones((1, len(targets))))[0])
+    value = float(measure(targets, predictions, np.ones((1, len(targets))))[0])
     if not np.isfinite(value):
         told = "targets and predictions are one and the same constant, so agreement beyond chance is undefined"
         yield Note(f"{metric}_left_out:{split}", told, warning=True)
         return
-    draws = bootstrap(lambda weights: quadratic_kappa(targets, predictions, weights)[None], len(targets))
+    draws = bootstrap(lambda weights: measure(targets, predictions, weights)[None], len(targets))
     yield Score(metric, value, None, split, unit="kappa", interval=interval(draws[0]))
 
 

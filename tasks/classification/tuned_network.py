@@ -1,5 +1,7 @@
 """A backbone with a fresh linear head, and its objective: what fine-tuning trains."""
 
+from abc import ABC, abstractmethod
+
 from jaxtyping import Float, Float32
 from torch import Tensor, nn
 
@@ -25,8 +27,21 @@ class Network(nn.Module):
         outputs: Tensor = self.head(self.trunk.embed(images))
         return outputs
 
+    def layers(self) -> list[tuple[str, list[nn.Parameter]]]:
+        """The backbone's by depth, then the head."""
+        return [*self.trunk.layers(), ("head", list(self.head.parameters()))]
 
-class TunedNetwork(Trainee):
+
+class Answering(Trainee, ABC):
+    """A trainee that is judged by what a network of it answers images with."""
+
+    @property
+    @abstractmethod
+    def judged(self) -> nn.Module:
+        """That network."""
+
+
+class TunedNetwork(Answering):
     """The network and its objective. ``has_drop_path`` says whether the architecture has a place for it."""
 
     def __init__(self, backbone: Backbone, objective: Objective, drop_path: float, batch_norm: BatchNorm) -> None:
@@ -41,8 +56,13 @@ class TunedNetwork(Trainee):
         return self.objective.loss(self.network(batch.images), self.objective.soft(batch.targets))
 
     def layers(self) -> list[tuple[str, list[nn.Parameter]]]:
-        """The backbone's by depth, then the head."""
-        return [*self.network.trunk.layers(), ("head", list(self.network.head.parameters()))]
+        """The network's."""
+        return self.network.layers()
+
+    @property
+    def judged(self) -> nn.Module:
+        """What is trained."""
+        return self.network
 
     def recompute(self) -> None:
         """Activations of the backbone's blocks are computed again in the backward pass; see :meth:`Trunk.recompute`."""

@@ -4,26 +4,22 @@ from dataclasses import replace
 from typing import Literal
 
 import numpy as np
-import torch
 from jaxtyping import Float32
-from torch import nn
 
 from backbones.base import Backbone, Preprocess
-from backbones.training.curves import draw_curves
 from backbones.training.evaluation import predictions
-from backbones.training.execution import LOGS, Execution
+from backbones.training.execution import Execution
 from backbones.training.images_stream import ImagesStream
-from backbones.training.logs import Logs
-from backbones.training.loop import fit
 from backbones.training.outcomes import Fitted
 from backbones.training.trainee import Trainee
 from tasks.classification.chosen import Chosen
-from tasks.classification.head_start import ProbeHead, draw
+from tasks.classification.head_start import ProbeHead, start_head
 from tasks.classification.objectives import Objective, objective_of
-from tasks.classification.tuned_network import TunedNetwork
+from tasks.classification.tuned_network import Answering, TunedNetwork
 from tasks.datasets.base import Dataset
 from tasks.datasets.joined import join
 from tasks.datasets.partition import Part, Partition
+from tasks.logged_fit import below, logged_fit
 
 
 class TunedTraining:
@@ -57,33 +53,20 @@ class TunedTraining:
     def _fitted(self, chosen: Chosen, name: str, part: Part, val: Part | None) -> tuple[Objective, Fitted]:
         objective = objective_of(self.dataset, part, chosen.label_smoothing)
         trainee = TunedNetwork(self.backbone, objective, chosen.drop_path, chosen.batch_norm)
-        self._start_head(trainee.network.head, with_val=val is None)
-        folder = None if self.execution.folder is None else self.execution.folder / name
-        execution = replace(self.execution, folder=folder)
+        start = self.start
+        if isinstance(start, ProbeHead):
+            start_head(trainee.network.head, start.of_both if val is None else start.of_train, self.seed)
+        else:
+            start_head(trainee.network.head, start, self.seed)
+        execution = below(self.execution, name)
         judge = None if val is None else Judge(objective, val, self.backbone.preprocess, execution)
-        logs = None if folder is None else Logs(folder / LOGS)
         same = {"manifest": self.dataset.manifest_sha256, "weights": self.backbone.card.weights_sha256}
         stream = self._stream(objective, part, chosen)
-        try:
-            fitted = fit(trainee, stream, chosen.recipe, execution, self.seed, judge, logs, {**same, **chosen.facts()})
-        finally:
-            if logs is not None:
-                logs.close()
-                draw_curves(logs.folder)
+        settings = {**same, **chosen.facts()}
+        fitted = logged_fit(trainee, stream, chosen.recipe, execution, self.seed, judge, settings)
         if not trainee.has_drop_path:
             fitted.notes["drop_path"] = "the architecture has no place for it; none was applied"
         return objective, fitted
-
-    def _start_head(self, head: nn.Linear, with_val: bool) -> None:
-        if isinstance(self.start, ProbeHead):
-            weight, bias = self.start.of_both if with_val else self.start.of_train
-            with torch.no_grad():
-                head.weight.copy_(weight)
-                head.bias.copy_(bias)
-        elif self.start == "xavier":
-            with torch.random.fork_rng():
-                torch.manual_seed(self.seed)
-                draw(head)
 
     def _stream(self, objective: Objective, part: Part, chosen: Chosen) -> ImagesStream:
         targets, preprocess = objective.wanted(part).numpy(), self.backbone.preprocess
@@ -107,5 +90,5 @@ def outputs_of(
     model: Trainee, part: Part, preprocess: Preprocess, execution: Execution
 ) -> Float32[np.ndarray, "n outputs"]:
     """Outputs of the network in the order of the part."""
-    assert isinstance(model, TunedNetwork)
-    return predictions(model.network, part.images, part.rows, preprocess, execution)
+    assert isinstance(model, Answering)
+    return predictions(model.judged, part.images, part.rows, preprocess, execution)

@@ -58,6 +58,18 @@ def quadratic_kappa(labels: Real[np.ndarray, " n"], predictions: Real[np.ndarray
     return 1 - np.where(independent > 0, _ratio(share @ (ours - theirs) ** 2, independent), np.nan)
 
 
+def cohen_kappa(labels: Int64[np.ndarray, " n"], predictions: Int64[np.ndarray, " n"], weights: Weights) -> PerDraw:
+    """Agreement beyond chance, (p_o - p_e) / (1 - p_e), of classes without an order; NaN where p_e is 1.
+
+    >>> cohen_kappa(np.array([0, 0, 1, 1]), np.array([0, 0, 1, 0]), np.ones((1, 4)))
+    array([0.5])
+    """
+    share, asked = weights / weights.sum(1, keepdims=True), np.unique(np.concatenate([labels, predictions]))
+    agreed = share @ (labels == predictions)
+    by_chance = (_by_class(labels, asked, share) * _by_class(predictions, asked, share)).sum(1)
+    return _ratio(agreed - by_chance, np.where(by_chance < 1 - 1e-12, 1 - by_chance, 0.0))
+
+
 def macro_f1(labels: Int64[np.ndarray, " n"], predictions: Int64[np.ndarray, " n"], weights: Weights) -> PerDraw:
     """Mean over the classes that are among the labels of F1 = 2 hits / (items of it + items taken for it).
 

@@ -15,10 +15,10 @@ from tasks.datasets.label_maps import LabelMaps
 from tasks.datasets.objects import Objects
 from tasks.datasets.relevance import Relevance
 
-Target = Literal["class", "multilabel", "ordinal", "value", "relevance", "captions", "objects", "pixels"]
+Target = Literal["class", "multilabel", "ordinal", "value", "relevance", "captions", "objects", "pixels", "nothing"]
 """What is known of an image: one class; any of several labels; one class of an order that is meant; one number; nothing
 but which images of the gallery answer it; nothing but texts that describe it; its objects, each with a class and a box;
-or the class of each of its pixels."""
+the class of each of its pixels; or nothing."""
 
 Frequency = Literal["r", "c", "f"]
 """Rare, common, frequent: in how many images of train a class is, in LVIS's bins (up to 10, up to 100, more)."""

@@ -58,7 +58,8 @@ def read_layout(files: Sequence[str], folders: Sequence[str], part: str, label_f
     if not items:
         raise ValueError(
             f"{len(images)} images, but none in a class folder (first: {some(homeless, 1)}); "
-            f"put them in CLASS/ folders, or say ?label=file-prefix for names like CLASS_1.jpg"
+            f"put them in CLASS/ folders, or say ?label=file-prefix for names like CLASS_1.jpg; "
+            "without labels (to pretrain on) it is unlabelled:PATH"
         )
     warnings = [
         _counted([name for name in kept if not is_image(name)], "that are no images were ignored"),

@@ -19,7 +19,7 @@ from tasks.datasets.sources import Source
 from tasks.datasets.target_cells import READ_AS, Cells, Place, item, ordered
 
 SETTINGS = ("kind", "target", "path", "split", "group", "order", "uncertain", "blank")
-KINDS: dict[str, Target] = {kind: kind for kind in get_args(Target) if kind not in ("relevance", "captions")}
+KINDS: dict[str, Target] = {kind: kind for kind in get_args(Target) if kind not in ("relevance", "captions", "nothing")}
 
 
 def read(reference: str, options: OpenOptions) -> Dataset:

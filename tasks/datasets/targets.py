@@ -25,6 +25,7 @@ IN_WORDS: dict[Target, str] = {
     "captions": "texts that describe each image",
     "objects": "boxes around the objects of an image",
     "pixels": "a class for every pixel",
+    "nothing": "no labels",
 }
 
 

@@ -4,10 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from backbones.base import Backbone, Preprocess
-from backbones.training.curves import draw_curves
-from backbones.training.execution import LOGS, Execution
-from backbones.training.logs import Logs
-from backbones.training.loop import fit
+from backbones.training.execution import Execution
 from backbones.training.outcomes import Fitted
 from backbones.training.seeded import seeded
 from tasks.datasets.base import Dataset
@@ -21,6 +18,7 @@ from tasks.detection.evaluation.tables import ImageDetections, tables
 from tasks.detection.jitter import Jitter
 from tasks.detection.predicting import detections
 from tasks.detection.stream import DetectionStream
+from tasks.logged_fit import below, logged_fit
 
 FRESH_CHANCE = 1
 """The place, among the random numbers of a seed, of the weights that pyramid and heads start from."""
@@ -63,17 +61,10 @@ class DetectorTraining:
         preprocess = self.backbone.preprocess
         masks, multiple = trainee.detector.masks, trainee.multiple
         stream = DetectionStream(part, preprocess, chosen.jitter, self.seed, masks, multiple)
-        folder = None if self.execution.folder is None else self.execution.folder / name
-        execution = replace(self.execution, folder=folder)
-        logs = None if folder is None else Logs(folder / LOGS)
+        execution = below(self.execution, name)
         same = {"manifest": self.dataset.manifest_sha256, "weights": self.backbone.card.weights_sha256}
-        try:
-            facts = {**same, **chosen.facts()}
-            fitted = fit(trainee, stream, chosen.recipe, execution, self.seed, None, logs, facts)
-        finally:
-            if logs is not None:
-                logs.close()
-                draw_curves(logs.folder)
+        settings = {**same, **chosen.facts()}
+        fitted = logged_fit(trainee, stream, chosen.recipe, execution, self.seed, None, settings)
         if not trainee.has_drop_path:
             fitted.notes["drop_path"] = "the architecture has no place for it; none was applied"
         return Trained(fitted, preprocess, chosen.jitter, replace(execution, report=None))

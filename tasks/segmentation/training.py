@@ -1,21 +1,18 @@
 """Trainings of a head for every pixel over one backbone on one dataset, with one choice of settings after another."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from backbones.base import Backbone, resolve_device
-from backbones.training.curves import draw_curves
-from backbones.training.execution import LOGS, Execution
-from backbones.training.logs import Logs
-from backbones.training.loop import fit
+from backbones.training.execution import Execution
 from backbones.training.outcomes import Fitted
 from tasks.datasets.base import Dataset
 from tasks.datasets.joined import join
 from tasks.datasets.partition import Part, Partition
+from tasks.logged_fit import below, logged_fit
 from tasks.segmentation.chosen import Chosen
 from tasks.segmentation.confusion import Counts
 from tasks.segmentation.crops_stream import CropsStream
@@ -54,18 +51,11 @@ class SegmentationTraining:
         stream = CropsStream(part, self.classes, self.backbone.preprocess, chosen.geometry, self.seed)
         network = self._network(chosen)
         network.standardised.settle(self._shown(network, stream))
-        folder = None if self.execution.folder is None else self.execution.folder / name
-        execution = replace(self.execution, folder=folder)
+        execution = below(self.execution, name)
         judge = None if val is None else self._judge(val, chosen, execution)
-        logs = None if folder is None else Logs(folder / LOGS)
         same = {"manifest": self.dataset.manifest_sha256, "weights": self.backbone.card.weights_sha256}
         settings = {**same, **chosen.facts()}
-        try:
-            fitted = fit(Segmenter(network), stream, chosen.recipe, execution, self.seed, judge, logs, settings)
-        finally:
-            if logs is not None:
-                logs.close()
-                draw_curves(logs.folder)
+        fitted = logged_fit(Segmenter(network), stream, chosen.recipe, execution, self.seed, judge, settings)
         if not network.trunk.has_drop_path:
             fitted.notes["drop_path"] = "the architecture has no place for it; none was applied"
         if all(row["loss"] == 0 for row in fitted.history):

@@ -6,20 +6,16 @@
 Deviations: none that is known. The ImageNet recipe is SimCLR's own in 1,000 epochs, the small one solo-learn's numbers.
 """
 
+from functools import partial
 from typing import ClassVar
 
-import torch
-from jaxtyping import Float
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
-from torch import Tensor
-from torch.nn.functional import normalize
 
 from backbones.pretraining.encoder import Encoder
 from backbones.pretraining.losses.contrastive import info_nce
-from backbones.pretraining.method import Batch, Method, MethodFamily, MethodSettings, Outputs, Progress, check_views
-from backbones.pretraining.parts.embedding import embedded
-from backbones.pretraining.parts.mlp import mlp
+from backbones.pretraining.method import Method, MethodFamily, MethodSettings, check_views
+from backbones.pretraining.parts.projections import Projections
 from backbones.pretraining.preset import Preset
 from backbones.pretraining.views.settings import SYMMETRIC, ViewGroup, colour
 from backbones.training.recipe import Recipe
@@ -38,27 +34,7 @@ class SimCLR(MethodSettings):
     def build(self, encoder: Encoder, images: int) -> Method:
         """Raises ``ValueError`` for other than two views."""
         check_views(self, 2)
-        return _SimCLR(self, encoder)
-
-
-class _SimCLR(Method):
-    whole_batch = True
-
-    def __init__(self, settings: SimCLR, encoder: Encoder) -> None:
-        super().__init__(encoder)
-        self.settings = settings
-        self.projector = mlp((encoder.dim, *settings.projector), last_norm=True)
-
-    def represent(self, batch: Batch) -> Outputs:
-        """z of both views, not yet of unit length."""
-        both = embedded(self.encoder, batch.views, together=True)
-        projected = self.projector(torch.cat(both)).chunk(2)
-        return {"z": torch.stack(projected, dim=1)}
-
-    def loss(self, outputs: Outputs, progress: Progress) -> Float[Tensor, ""]:
-        """NT-Xent."""
-        first, second = normalize(outputs["z"], dim=-1).unbind(1)
-        return info_nce(first, second, self.settings.temperature)
+        return Projections(encoder, self.projector, partial(info_nce, temperature=self.temperature))
 
 
 METHODS = {"simclr": SimCLR}
