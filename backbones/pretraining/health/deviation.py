@@ -3,7 +3,6 @@
 deviation = sqrt(d) * mean over dimensions of the standard deviation of z,  z of unit length
 """
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import normalize

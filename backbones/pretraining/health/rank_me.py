@@ -6,7 +6,6 @@
 Deviations: what keeps the paper's logarithm finite (1e-7 added to p) is left out, since 0 log 0 = 0.
 """
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 

@@ -97,5 +97,7 @@ def test_a_share_is_balanced_with_the_others(monkeypatch: pytest.MonkeyPatch) ->
         sums.append([share.logsumexp(0, keepdim=True) for share in logs.split([6, 3])])
         logs = (logs - logs.logsumexp(0, keepdim=True)).log_softmax(1)
     others = iter(sums)
-    monkeypatch.setattr("backbones.pretraining.parts.sinkhorn.gathered", lambda mine: torch.cat([mine, next(others)[1]]))
+    monkeypatch.setattr(
+        "backbones.pretraining.parts.sinkhorn.gathered", lambda mine: torch.cat([mine, next(others)[1]])
+    )
     assert torch.allclose(sinkhorn(shares[0], 0.5, 3, shared=True), whole[:6], atol=1e-12)

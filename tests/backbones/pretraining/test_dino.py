@@ -6,7 +6,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from backbones.base import Preprocess
 from backbones.pretraining.catalogue import build_method, presets
 from backbones.pretraining.encoder import Encoder
 from backbones.pretraining.method import Batch, Progress, View
@@ -45,7 +44,9 @@ def test_the_whole_method_against_a_loop() -> None:
 def test_local_views_are_for_the_student_alone() -> None:
     method = tiny_method(DINO(views=(ViewGroup(count=2), ViewGroup(count=2, size=16)), **SMALL), "vit")
     batch = random_batch(4, (32, 32, 16, 16))
-    changed = tuple(view._replace(images=-view.images) if place >= 2 else view for place, view in enumerate(batch.views))
+    changed = tuple(
+        view._replace(images=-view.images) if place >= 2 else view for place, view in enumerate(batch.views)
+    )
     one, other = method.represent(batch), method.represent(batch._replace(views=changed))
     assert one["student"].shape == (4, 4, 12)
     assert torch.equal(one["teacher"], other["teacher"])
@@ -88,7 +89,9 @@ def _noisy(images: Tensor, generator: torch.Generator) -> tuple[View, ...]:
     return tuple(View(images + each, boxes, flipped) for each in noise)
 
 
-def _trained_health(centre_momentum: float, teacher_temperature: float, seed: int, steps: int = 200) -> dict[str, float]:
+def _trained_health(
+    centre_momentum: float, teacher_temperature: float, seed: int, steps: int = 200
+) -> dict[str, float]:
     """DINO's of 16 outputs, on 64 images of noise."""
     settings = DINO(
         views=(ViewGroup(count=2),),

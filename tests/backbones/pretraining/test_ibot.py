@@ -56,7 +56,9 @@ def test_the_whole_method_against_a_loop() -> None:
             target = _entropies(method, "teacher", "0", theirs.prefix[:, 0], cold)
             for by, other in enumerate(mine):
                 if by != view:
-                    of_classes.append(-float((target * _entropies(method, "student", "0", other.prefix[:, 0], cold)).sum()))
+                    of_classes.append(
+                        -float((target * _entropies(method, "student", "0", other.prefix[:, 0], cold)).sum())
+                    )
             masked = masks[image, view]
             target = _entropies(method, "teacher", "1", theirs.patches[0, masked], cold)
             each = -(target * _entropies(method, "student", "1", mine[view].patches[0, masked], cold)).sum(1)
