@@ -27,6 +27,7 @@ from torch.nn.functional import smooth_l1_loss
 from backbones.pretraining.encoder import Encoder, TokenEncoder
 from backbones.pretraining.method import (
     Batch,
+    Given,
     Method,
     MethodFamily,
     MethodSettings,
@@ -61,7 +62,7 @@ class Data2Vec(MethodSettings):
     beta: float = Field(default=2.0, gt=0)
     momentum: tuple[Momentum, Momentum] = (0.999, 0.9998)
 
-    def build(self, encoder: Encoder, images: int) -> Method:
+    def build(self, encoder: Encoder, given: Given) -> Method:
         """Raises ``ValueError`` for other than one view, or more blocks to average than there are."""
         check_views(self, 1)
         return _Data2Vec(self, cast(TokenEncoder, encoder))

@@ -28,6 +28,7 @@ from backbones.adapters.maps import tokens_to_map
 from backbones.pretraining.encoder import Encoder, TokenEncoder
 from backbones.pretraining.method import (
     Batch,
+    Given,
     Method,
     MethodFamily,
     MethodSettings,
@@ -64,7 +65,7 @@ class GMML(MethodSettings):
     step: int = Field(default=1, ge=1)
     largest: float = Field(default=0.3, gt=0, le=1)
 
-    def build(self, encoder: Encoder, images: int) -> Method:
+    def build(self, encoder: Encoder, given: Given) -> Method:
         """Raises ``ValueError`` for other than two views, or images that are not whole patches and whole steps."""
         check_views(self, 2)
         if any(side % self.step for side in encoder.size):

@@ -26,6 +26,7 @@ from backbones.base import Backbone
 from backbones.pretraining.encoder import Encoder, TokenEncoder
 from backbones.pretraining.method import (
     Batch,
+    Given,
     Method,
     MethodFamily,
     MethodSettings,
@@ -67,7 +68,7 @@ class IJEPA(MethodSettings):
     predictor_heads: int = Field(default=12, ge=1)
     momentum: tuple[Annotated[float, Field(ge=0, le=1)], Annotated[float, Field(ge=0, le=1)]] = (0.996, 1.0)
 
-    def build(self, encoder: Encoder, images: int) -> Method:
+    def build(self, encoder: Encoder, given: Given) -> Method:
         """Raises ``ValueError`` for other than one view, or targets that leave no context."""
         check_views(self, 1)
         return _IJEPA(self, cast(TokenEncoder, encoder))
