@@ -35,6 +35,7 @@ from backbones.pretraining.method import (
     Outputs,
     Progress,
     check_views,
+    check_views_size,
 )
 from backbones.pretraining.parts.block_masks import block_masks
 from backbones.pretraining.parts.patches import numbers_of, plain_layer_norm, taken
@@ -63,8 +64,9 @@ class Data2Vec(MethodSettings):
     momentum: tuple[Momentum, Momentum] = (0.999, 0.9998)
 
     def build(self, encoder: Encoder, given: Given) -> Method:
-        """Raises ``ValueError`` for other than one view, or more blocks to average than there are."""
+        """Raises ``ValueError`` for other than one view of its size, or more blocks to average than there are."""
         check_views(self, 1)
+        check_views_size(self, encoder)
         return _Data2Vec(self, cast(TokenEncoder, encoder))
 
 
