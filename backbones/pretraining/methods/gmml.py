@@ -67,7 +67,7 @@ class GMML(MethodSettings):
     largest: float = Field(default=0.3, gt=0, le=1)
 
     def build(self, encoder: Encoder, given: Given) -> Method:
-        """Raises ``ValueError`` for other than two views of its size, or images that are not whole patches and steps."""
+        """Raises ``ValueError`` for other than two views of its size, or images not of whole patches and steps."""
         check_views(self, 2)
         check_views_size(self, encoder)
         if any(side % self.step for side in encoder.size):
