@@ -6,8 +6,9 @@ in smoothly (Laplace's equation) is much better than a mean, and is printed besi
 
 import os
 import zipfile
-from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 import torch
@@ -17,7 +18,7 @@ from torch.nn.functional import pad
 from backbones.base import Preprocess
 from backbones.places import Places
 from backbones.pretraining.catalogue import build_method
-from backbones.pretraining.encoder import encoder_over
+from backbones.pretraining.encoder import TokenEncoder, encoder_over
 from backbones.pretraining.fresh import IMAGENET_MEAN, IMAGENET_STD, fresh
 from backbones.pretraining.method import Batch, Method, MethodSettings
 from backbones.pretraining.methods.gmml import GMML
@@ -32,11 +33,11 @@ from backbones.training.loop import fit
 from backbones.training.recipe import Recipe
 from tests.feature_fakes import MemoryImages
 
-SIZE, PATCH = 16, 2
-SMALL = {"patch_size": PATCH, "img_size": SIZE, "embed_dim": 64, "depth": 3, "num_heads": 4}
+SIZE = 16
+SMALL = {"img_size": SIZE, "embed_dim": 64, "depth": 3, "num_heads": 4}
 PREPROCESS = Preprocess((SIZE, SIZE), SIZE, "center", "bilinear", IMAGENET_MEAN, IMAGENET_STD)
-EPOCHS = int(os.environ.get("BOB_EPOCHS", "12"))
-CROP = {"crop_scale": (0.2, 1.0)}
+RECIPE = Recipe(epochs=12, global_batch=32, learning_rate=2e-3, warmup_epochs=1)
+CROP = ViewGroup(crop_scale=(0.2, 1.0))
 
 
 def images_of(part: str, of_each_class: int) -> MemoryImages:
@@ -49,19 +50,14 @@ def images_of(part: str, of_each_class: int) -> MemoryImages:
         return MemoryImages([archive.read(name) for name in kept])
 
 
-def trained(settings: MethodSettings) -> Method:
-    """Ten epochs and a few, of 32 steps."""
-    method = build_method(settings, encoder_over(fresh("timm:vit_tiny_patch16_224", SMALL, SIZE, 0, Places())), 2000)
+def trained(settings: MethodSettings, patch: int) -> Method:
+    """By the loop, 63 steps an epoch."""
+    backbone = fresh("timm:vit_tiny_patch16_224", {**SMALL, "patch_size": patch}, SIZE, 0, Places())
     images = images_of("train", 200)
-    recipe = Recipe(epochs=EPOCHS, global_batch=64, learning_rate=2e-3, warmup_epochs=1)
-    stream = ViewStream(images, range(len(images)), PREPROCESS, settings.views, 0, recipe)
-    fit(Pretrainee(method), stream, recipe, Execution(device="cpu", workers=0), 0, log=told)
+    method = build_method(settings, encoder_over(backbone), len(images))
+    stream = ViewStream(images, range(len(images)), PREPROCESS, settings.views, 0, RECIPE)
+    fit(Pretrainee(method), stream, RECIPE, Execution(device="cpu", workers=0), 0)
     return method.eval()
-
-
-def told(kind: str, row: object) -> None:
-    if kind == "epoch":
-        print(row, flush=True)
 
 
 def whole_images() -> Batch:
@@ -73,8 +69,9 @@ def whole_images() -> Batch:
     return stream.batch([stream.load(index, 0) for index in range(len(images))], 0, torch.device("cpu"))
 
 
-def errors(images: Tensor, covered: Tensor, restored: Tensor) -> dict[str, float]:
+def errors(batch: Batch, restored: Tensor, covered: Tensor) -> dict[str, float]:
     """The mean absolute error on covered pixels, of the method and of what needs no training."""
+    images = batch.views[0].images
     hidden = covered[:, None].to(images)
     visible = (images * (1 - hidden)).sum(dim=(2, 3), keepdim=True) / (1 - hidden).sum(dim=(2, 3), keepdim=True)
     mean = images.mean(dim=(0, 2, 3), keepdim=True)
@@ -109,41 +106,42 @@ def test_in_painting_in_closed_form() -> None:
 
 
 def restored_by_gmml(method: Method, batch: Batch) -> tuple[Tensor, Tensor]:
-    """All of them filled with noise, none with another image's pixels; the same batch as both views."""
+    """All filled with noise, none with another image's pixels; the same batch as both views."""
+    cast(Any, method).settings = GMML(exchanged=0.0)
     outputs = method.represent(batch._replace(views=batch.views * 2))
     return outputs["restored"][:, 0], outputs["covered"][:, 0]
 
 
 def restored_by_mae(method: Method, batch: Batch) -> tuple[Tensor, Tensor]:
-    images = batch.views[0].images
+    encoder = cast(TokenEncoder, method.encoder)
+    patches = patchify(batch.views[0].images, encoder.patch)
     torch.manual_seed(0)
-    masks = random_masks(len(images), (SIZE // PATCH) ** 2, 0.75, torch.default_generator)
+    masks = random_masks(patches.shape[0], patches.shape[1], 0.75, torch.default_generator)
     torch.manual_seed(0)
     predicted = method.represent(batch)["predicted"]
-    patches = patchify(images, PATCH)
     at = numbers_of(masks)[:, :, None].expand_as(predicted)
-    grid = (SIZE // PATCH, SIZE // PATCH)
-    covered = unpatchify(masks[:, :, None].expand_as(patches).float(), PATCH, grid)[:, 0] > 0
-    return unpatchify(patches.scatter(1, at, predicted), PATCH, grid), covered
-
-
-GROUPS = GMML(views=(ViewGroup(count=2, **CROP),))
-FEW_SEEN = MAE(views=(ViewGroup(**CROP),), standardised=False, decoder_width=64, decoder_depth=1, decoder_heads=4)
+    covered = unpatchify(masks[:, :, None].expand_as(patches).float(), encoder.patch, encoder.grid)[:, 0] > 0
+    return unpatchify(patches.scatter(1, at, predicted), encoder.patch, encoder.grid), covered
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("settings", "restored_by"), [(GROUPS, restored_by_gmml), (FEW_SEEN, restored_by_mae)], ids=["gmml", "mae"]
-)
-def test_restores_better_than_the_visible_mean(
-    settings: MethodSettings, restored_by: Callable[[Method, Batch], tuple[Tensor, Tensor]]
-) -> None:
+def test_gmml_restores_better_than_the_visible_mean() -> None:
+    """Measured: 0.588, visible mean 0.691, the set's 0.849, Laplace 0.376."""
     torch.manual_seed(0)
-    method, batch = trained(settings), whole_images()
-    if isinstance(settings, GMML):
-        method.settings = GMML(exchanged=0.0)
+    method = trained(GMML(views=(replace(CROP, count=2),)), patch=4)
     with torch.no_grad():
-        restored, covered = restored_by(method, batch)
-    found = errors(batch.views[0].images, covered, restored)
-    print(type(settings).__name__, {name: round(value, 3) for name, value in found.items()})
-    assert found["method"] < found["visible mean"] - 0.02
+        found = errors(whole_images(), *restored_by_gmml(method, whole_images()))
+    print(found)
+    assert found["method"] < found["visible mean"] - 0.05
+
+
+@pytest.mark.slow
+def test_mae_restores_better_than_the_visible_mean() -> None:
+    """Measured: 0.543, visible mean 0.692, the set's 0.863, Laplace 0.426."""
+    torch.manual_seed(0)
+    settings = MAE(views=(CROP,), standardised=False, decoder_width=64, decoder_depth=1, decoder_heads=4)
+    method = trained(settings, patch=2)
+    with torch.no_grad():
+        found = errors(whole_images(), *restored_by_mae(method, whole_images()))
+    print(found)
+    assert found["method"] < found["visible mean"] - 0.07
