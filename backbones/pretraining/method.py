@@ -157,3 +157,13 @@ def check_views(settings: MethodSettings, count: int) -> None:
     made = sum(group.count for group in settings.views)
     if made != count:
         raise ValueError(f"{type(settings).__name__} takes {count} views, and its groups make {made}")
+
+
+def check_views_size(settings: MethodSettings, encoder: Encoder) -> None:
+    """Raises ``ValueError`` where a group makes views of another size than the encoder's, whose patches are counted."""
+    for group in settings.views:
+        if group.size is not None and (group.size, group.size) != encoder.size:
+            raise ValueError(
+                f"{type(settings).__name__} takes views of the encoder's size, {encoder.size[0]} x {encoder.size[1]} "
+                f"pixels, not of {group.size}: leave the group's size out"
+            )
