@@ -6,7 +6,6 @@
 Deviations: what keeps the paper's logarithm finite (1e-7 added to p) is left out, since 0 log 0 = 0.
 """
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -16,6 +15,7 @@ from backbones.feature_health import effective_rank
 def rank_me(embeddings: Float[Tensor, "images dim"]) -> float:
     """From 1 (all the same up to a factor) to min(images, dim); 0 where all are zero.
 
+    >>> import torch
     >>> round(rank_me(torch.eye(3)), 6), round(rank_me(torch.ones(4, 3)), 6)
     (3.0, 1.0)
     """
