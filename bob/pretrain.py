@@ -1,6 +1,5 @@
 """``bob pretrain``: a method, images and a backbone put together, trained in a folder of their own, and published."""
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -26,7 +25,7 @@ from backbones.training.outcomes import OutOfMemory
 from backbones.training.workers import WorkerLost
 from bob.options import PretrainOptions
 from bob.pretraining.asked import Asked, asked_for
-from bob.pretraining.folder import alone, begin, newest, write
+from bob.pretraining.folder import alone, begin, newest, plain, write
 from bob.pretraining.live import Live
 from bob.pretraining.material import Material, material
 from bob.pretraining.page import dotted
@@ -70,7 +69,7 @@ def prepare(method: str, options: PretrainOptions, opening: OpenOptions, executi
     check_images(asked.recipe.global_batch, len(images.rows))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_of(options.seed, HEADS, 0))
-        built = build_method(asked.settings, encoder_over(backbone), len(images.rows))
+        built = build_method(asked.settings, encoder_over(backbone), len(images.rows), opening.places)
     check_comparisons(method, built, asked.recipe.global_batch)
     check_views_fit(built, asked.settings.views)
     stream = ViewStream(
@@ -78,8 +77,18 @@ def prepare(method: str, options: PretrainOptions, opening: OpenOptions, executi
     )
     found = probes(options.probe, backbone, opening, FeaturesNow(execution.workers, execution.precision))
     name = options.name or _name(asked, backbone.card.architecture, images, options.seed)
-    settings = _settings(asked, images, beginning, found, options.seed, execution.precision)
-    return Pretraining(RUNS / name, asked, images, beginning, Pretrainee(built), stream, found, options.seed, settings)
+    settings = {
+        "method": {"name": method, **asdict(asked.settings), **built.facts()},
+        "recipe": asdict(asked.recipe),
+        "seed": options.seed,
+        "precision": execution.precision,
+        **_weights(beginning),
+        "data": images.facts,
+        "probes": {name: probe.dataset.manifest_sha256 for name, probe in found.items()},
+    }
+    return Pretraining(
+        RUNS / name, asked, images, beginning, Pretrainee(built), stream, found, options.seed, plain(settings)
+    )
 
 
 def _beginning(asked: Asked, options: PretrainOptions, opening: OpenOptions) -> Beginning:
@@ -96,23 +105,13 @@ def _name(asked: Asked, architecture: str, images: Material, seed: int) -> str:
     return "-".join([*filter(None, plain), *([f"seed{seed}"] if seed else [])])
 
 
-def _settings(
-    asked: Asked, images: Material, beginning: Beginning, found: Mapping[str, Probe], seed: int, precision: str
-) -> dict[str, Any]:
-    """What the weights and the history depend on, as plain values."""
+def _weights(beginning: Beginning) -> dict[str, Any]:
+    """What a training begins with, as ``run.yaml`` says it."""
     parent = beginning.parent
-    values = {
-        "method": {"name": asked.method, **asdict(asked.settings)},
-        "recipe": asdict(asked.recipe),
+    return {
         "architecture": {**asdict(beginning.architecture), "size": list(beginning.backbone.preprocess.size)},
         "init": None if parent is None else {"name": parent.name, "weights_sha256": parent.weights_sha256},
-        "data": images.facts,
-        "probes": {name: probe.dataset.manifest_sha256 for name, probe in found.items()},
-        "seed": seed,
-        "precision": precision,
     }
-    plain: dict[str, Any] = json.loads(json.dumps(values))
-    return plain
 
 
 def train(prepared: Pretraining, options: PretrainOptions, execution: Execution, progress: Progress) -> str:

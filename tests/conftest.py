@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,13 @@ class Bob:
         before = self.log.stat().st_size if self.log.exists() else 0
         code = self.wait(self.start(*arguments))
         return code, self.log.read_bytes()[before:].decode()
+
+    def until(self, words: str, seconds: float = 120.0) -> None:
+        """Wait till a command that was started has printed these words."""
+        deadline = time.monotonic() + seconds
+        while words not in (self.log.read_text() if self.log.exists() else ""):
+            assert time.monotonic() < deadline, f"{words!r} was not printed in {seconds:g} s"
+            time.sleep(0.02)
 
     def _ask(self, question: dict[str, object]) -> int:
         assert self.server.stdin is not None
