@@ -37,7 +37,7 @@ class DINO(SelfDistillation):
     """Any encoder; a vision transformer's vector should be its class token."""
 
     def build(self, encoder: Encoder, given: Given) -> Method:
-        """Raises ``ValueError`` for less than two views, or for views that are no whole patches."""
+        """Raises ``ValueError`` for less than two views, or global ones of two sizes."""
         check_multi_crop(self, encoder)
         return _DINO(self, encoder)
 

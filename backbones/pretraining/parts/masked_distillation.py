@@ -122,10 +122,11 @@ class MaskedDistillation(Method):
     def _distributions(
         self, student: Seen, teacher: Seen, progress: Progress
     ) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
-        """Of vectors and of patches: the teacher's, and the logarithms of the student's."""
+        """Of vectors and of patches: the teacher's, and the logarithms of the student's, as precise as the weights."""
+        precision = self.mask_token.dtype
         cold, warm = self.settings.teacher_temperature_at(progress), self.settings.temperature
         vectors, patches = (
-            (target(theirs.float(), cold), (mine.float() / warm).log_softmax(-1))
+            (target(theirs.to(precision), cold), (mine.to(precision) / warm).log_softmax(-1))
             for target, theirs, mine in zip(self.targets, teacher, student, strict=True)
         )
         return vectors, patches
