@@ -13,7 +13,7 @@ from backbones.base import Backbone
 from backbones.places import Places
 from backbones.pretraining.encoder import encoder_over
 from backbones.pretraining.fresh import fresh
-from backbones.pretraining.health.health import Alarm, Health, fixed_views
+from backbones.pretraining.health.health import Alarm, Health
 from backbones.pretraining.method import Batch, MethodSettings, Outputs, Progress
 from backbones.pretraining.methods.byol import BYOL
 from backbones.pretraining.methods.dino import DINO
@@ -76,7 +76,7 @@ def beginning(
     images, trainee = blobs(), trainee_of(settings, spoil, seed)
     preprocess = trainee.method.encoder.backbone.preprocess
     stream = ViewStream(images, range(IMAGES), preprocess, settings.views, seed, RECIPE)
-    return Health(trainee, images, fixed_views(stream), probes or {}, alarm), trainee, stream
+    return Health(trainee, stream, probes or {}, alarm), trainee, stream
 
 
 def after_training(

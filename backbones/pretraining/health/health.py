@@ -7,10 +7,11 @@ from typing import Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from backbones.base import Backbone
-from backbones.images import Images, decode_row
+from backbones.images import decode_row
 from backbones.preprocessing import choose, fit_by
 from backbones.pretraining.encoder import Encoder
 from backbones.pretraining.health.alignment import alignment
@@ -48,18 +49,18 @@ class Health:
     - what the method says itself; and each of ``probes``, which are given the backbone that is published.
 
     Collapsed, ``alarm="stop"`` raises :class:`~backbones.training.outcomes.CollapsedError` and ``"warn"`` warns, once
-    until it has recovered. ``images`` are those of the training set; ``views`` see :func:`fixed_views`.
+    until it has recovered. ``stream`` is what is trained on: images and views are spread over it.
     """
 
     def __init__(
-        self,
-        trainee: Pretrainee,
-        images: Images,
-        views: Batch,
-        probes: Mapping[str, Callable[[Backbone], float]],
-        alarm: Alarm,
+        self, trainee: Pretrainee, stream: ViewStream, probes: Mapping[str, Callable[[Backbone], float]], alarm: Alarm
     ) -> None:
-        self.images, self.views, self.probes, self.alarm = images, views, dict(probes), alarm
+        self.images, self.rows, self.views = (
+            stream.images,
+            stream.rows[_spread(len(stream), IMAGES)],
+            fixed_views(stream),
+        )
+        self.probes, self.alarm = dict(probes), alarm
         self._pixels: Tensor | None = None
         self._collapsed = False
         self.before = self._signs(trainee)
@@ -121,8 +122,7 @@ class Health:
     def _fitted(self, backbone: Backbone) -> Tensor:
         """Decoded where they are first asked for: what is sent to another process stays small."""
         if self._pixels is None:
-            rows = np.unique(np.linspace(0, len(self.images) - 1, min(IMAGES, len(self.images))).astype(int))
-            decoded = [decode_row(self.images, int(row)) for row in rows]
+            decoded = [decode_row(self.images, row) for row in self.rows.tolist()]
             fit = fit_by(choose(backbone.preprocess, decoded[:4]), backbone.preprocess)
             self._pixels = torch.stack([fit(image).permute(1, 2, 0) for image in decoded]).contiguous()
         return self._pixels
@@ -135,8 +135,8 @@ class Health:
 
 def fixed_views(stream: ViewStream, most: int = VIEWED) -> Batch:
     """Views of images evenly spread over a training's, as its first epoch has them; on the CPU."""
-    rows = np.unique(np.linspace(0, len(stream) - 1, min(most, len(stream))).astype(int))
-    return stream.batch([stream.load(int(row), epoch=0) for row in rows], step=0, device=torch.device("cpu"))
+    items = [stream.load(index, epoch=0) for index in _spread(len(stream), most).tolist()]
+    return stream.batch(items, step=0, device=torch.device("cpu"))
 
 
 def onsets(epochs: list[dict[str, float]]) -> list[int]:
@@ -147,6 +147,10 @@ def onsets(epochs: list[dict[str, float]]) -> list[int]:
     """
     states = [row.get("collapsed", 0) == 1 for row in epochs]
     return [int(row["epoch"]) for row, was, now in zip(epochs, [False, *states], states, strict=False) if now > was]
+
+
+def _spread(count: int, most: int) -> NDArray[np.int64]:
+    return np.linspace(0, count - 1, min(most, count)).astype(np.int64)
 
 
 def _rows(signs: Mapping[str, Sign]) -> Iterator[tuple[str, str, float]]:

@@ -60,7 +60,7 @@ def test_or_warned_of_once_and_noted() -> None:
 
 
 def test_every_number_by_name_and_nothing_is_changed() -> None:
-    health, trainee, _ = beginning(HONEST["byol"], None, "warn", probes={"knn": lambda backbone: 0.25})
+    health, trainee, stream = beginning(HONEST["byol"], None, "warn", probes={"knn": lambda backbone: 0.25})
     trainee.train()
     before = copy.deepcopy(trainee.state_dict())
     modes = [module.training for module in trainee.modules()]
@@ -74,7 +74,7 @@ def test_every_number_by_name_and_nothing_is_changed() -> None:
     assert set(numbers) == own | signs | {"embedding_rank_me", "embedding_deviation"}
     assert numbers["knn"] == 0.25
     assert health(trainee) == numbers
-    assert pickle.loads(pickle.dumps(Health(trainee, health.images, health.views, {}, "stop"))).before == health.before
+    assert pickle.loads(pickle.dumps(Health(trainee, stream, {}, "stop"))).before == health.before
 
 
 def test_fixed_views_are_spread_over_the_set() -> None:

@@ -22,7 +22,7 @@ from backbones.base import Backbone
 from backbones.places import Places
 from backbones.pretraining.encoder import encoder_over
 from backbones.pretraining.fresh import fresh
-from backbones.pretraining.health.health import Health, fixed_views
+from backbones.pretraining.health.health import Health
 from backbones.pretraining.method import MethodSettings
 from backbones.pretraining.methods.barlow_twins import BarlowTwins
 from backbones.pretraining.methods.dcl import DCL
@@ -40,7 +40,7 @@ from bob.pretraining.probes import FeaturesNow, Probe
 from tasks.classification.knn import NearestNeighbours
 from tasks.classification.linear import LinearProbe
 from tasks.datasets.base import Dataset, OpenOptions
-from tasks.datasets.catalogue import open_dataset
+from tasks.catalogue import open_dataset
 
 pytestmark = pytest.mark.slow
 
@@ -128,7 +128,7 @@ def test_neighbours_are_better_than_those_of_the_random_start(name: str, seed: i
     torch.manual_seed(seed)
     trainee = Pretrainee(gate.settings.build(encoder_over(backbone), len(split)))
     stream = ViewStream(split.images, range(len(split)), backbone.preprocess, gate.settings.views, seed, RECIPE)
-    health = Health(trainee, split.images, fixed_views(stream), {}, "stop")
+    health = Health(trainee, stream, {}, "stop")
     begun = time.perf_counter()
     fitted = fit(trainee, stream, RECIPE, Execution(device="cpu", workers=0), seed, evaluate=health)
     seconds = time.perf_counter() - begun
