@@ -69,7 +69,7 @@ def prepare(method: str, options: PretrainOptions, opening: OpenOptions, executi
     check_images(asked.recipe.global_batch, len(images.rows))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_of(options.seed, HEADS, 0))
-        built = build_method(asked.settings, encoder_over(backbone), len(images.rows))
+        built = build_method(asked.settings, encoder_over(backbone), len(images.rows), opening.places)
     check_comparisons(method, built, asked.recipe.global_batch)
     check_views_fit(built, asked.settings.views)
     stream = ViewStream(

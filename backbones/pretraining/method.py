@@ -12,6 +12,7 @@ from pydantic.dataclasses import dataclass as settings_dataclass
 from torch import Tensor, nn
 
 from backbones.base import Backbone
+from backbones.places import Places
 from backbones.pretraining.encoder import Encoder
 from backbones.pretraining.views.settings import ViewGroup
 
@@ -123,6 +124,14 @@ class Method(nn.Module, ABC):
         return {}
 
 
+@dataclass(frozen=True)
+class Given:
+    """What a method is built for besides its encoder: so many ``images``; other backbones are found in ``places``."""
+
+    images: int
+    places: Places
+
+
 @settings_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class MethodSettings(ABC):
     """A method as a plan writes it: every field changes the result. ``views`` are the groups in order.
@@ -136,8 +145,8 @@ class MethodSettings(ABC):
     views: tuple[ViewGroup, ...] = (ViewGroup(count=2),)
 
     @abstractmethod
-    def build(self, encoder: Encoder, images: int) -> Method:
-        """The method over this encoder, its heads drawn from torch's generator, for a set of ``images`` images.
+    def build(self, encoder: Encoder, given: Given) -> Method:
+        """The method over this encoder, its heads drawn from torch's generator.
 
         Raises ``ValueError`` for settings that do not go together, or an encoder that does not fit.
         """

@@ -19,7 +19,7 @@ from torch import Tensor
 from backbones.base import Backbone
 from backbones.pretraining.encoder import Encoder
 from backbones.pretraining.losses.cross_entropy import between_views
-from backbones.pretraining.method import Batch, Method, Outputs, Progress
+from backbones.pretraining.method import Batch, Given, Method, Outputs, Progress
 from backbones.pretraining.parts.agreement import agreement
 from backbones.pretraining.parts.centre import Centre
 from backbones.pretraining.parts.embedding import embedded
@@ -36,7 +36,7 @@ from backbones.training.recipe import Recipe
 class DINO(SelfDistillation):
     """Any encoder; a vision transformer's vector should be its class token."""
 
-    def build(self, encoder: Encoder, images: int) -> Method:
+    def build(self, encoder: Encoder, given: Given) -> Method:
         """Raises ``ValueError`` for less than two views, or for views that are no whole patches."""
         check_multi_crop(self, encoder)
         return _DINO(self, encoder)

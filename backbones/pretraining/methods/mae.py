@@ -20,6 +20,7 @@ from torch import Tensor
 from backbones.pretraining.encoder import Encoder, TokenEncoder
 from backbones.pretraining.method import (
     Batch,
+    Given,
     Method,
     MethodFamily,
     MethodSettings,
@@ -53,7 +54,7 @@ class MAE(MethodSettings):
     decoder_depth: int = Field(default=8, ge=1)
     decoder_heads: int = Field(default=16, ge=1)
 
-    def build(self, encoder: Encoder, images: int) -> Method:
+    def build(self, encoder: Encoder, given: Given) -> Method:
         """Raises ``ValueError`` for other than one view, or images that are not whole patches."""
         check_views(self, 1)
         return _MAE(self, cast(TokenEncoder, encoder))

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from backbones.pretraining.encoder import Encoder, TokenEncoder
 from backbones.pretraining.method import (
     Batch,
+    Given,
     Method,
     MethodFamily,
     MethodSettings,
@@ -46,7 +47,7 @@ class SimMIM(MethodSettings):
     unit: int = Field(default=32, ge=1)
     masked: float = Field(default=0.6, gt=0, lt=1)
 
-    def build(self, encoder: Encoder, images: int) -> Method:
+    def build(self, encoder: Encoder, given: Given) -> Method:
         """Raises ``ValueError`` for other than one view, or units that are not patches or do not tile the image."""
         check_views(self, 1)
         return _SimMIM(self, cast(TokenEncoder, encoder))

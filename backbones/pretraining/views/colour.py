@@ -31,27 +31,21 @@ def saturation(images: Images, factors: Factors) -> Images:
 
 
 def hue(images: Images, factors: Factors) -> Images:
-    """Around the circle of colours, by shares of it."""
+    """Around the circle of colours, by shares of it: by way of hue, value and the spread of the channels, and back."""
     red, green, blue = images.unbind(1)
-    lowest, highest = torch.aminmax(images, dim=1)
-    spread = highest - lowest
+    highest = torch.maximum(torch.maximum(red, green), blue)
+    spread = highest - torch.minimum(torch.minimum(red, green), blue)
     divisor = torch.where(spread == 0, 1.0, spread)
-    of_red, of_green = (green - blue) / divisor, (blue - red) / divisor + 2
-    of_blue = (red - green) / divisor + 4
-    sixth = torch.where(highest == red, of_red, torch.where(highest == green, of_green, of_blue))
-    turned = sixth + 6 * factors.view(-1, 1, 1)
-    return torch.stack([_channel(turned, offset, highest, spread) for offset in (5, 3, 1)], dim=1)
+    from_green = torch.where(highest == green, (blue - red).div_(divisor).add_(2), (red - green).div_(divisor).add_(4))
+    sixth = torch.where(highest == red, (green - blue).div_(divisor), from_green)
+    turned = sixth.add_(6 * factors.view(-1, 1, 1)).remainder_(6)
+    missing = [(turned - 3).abs_().neg_().add_(2), (turned - 2).abs_().sub_(1), (turned - 4).abs_().sub_(1)]
+    return torch.stack([highest - share.clamp_(0, 1).mul_(spread) for share in missing], dim=1)
 
 
 def solarise(images: Images) -> Images:
     """Every value of at least one half inverted."""
     return torch.where(images >= 0.5, 1 - images, images)
-
-
-def _channel(sixth: Tensor, offset: int, highest: Tensor, spread: Tensor) -> Tensor:
-    """From hue in sixths of the circle back: v - v s max(0, min(k, 4 - k, 1)) with k = (offset + hue) mod 6."""
-    k = torch.remainder(sixth + offset, 6)
-    return highest - spread * torch.minimum(k, 4 - k).clamp_(0, 1)
 
 
 def _blended(images: Images, other: Tensor, factors: Factors) -> Images:

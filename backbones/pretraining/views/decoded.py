@@ -9,14 +9,12 @@ from numpy.typing import NDArray
 
 from backbones.images import Images, decode_row
 from backbones.preprocessing import resize
+from backbones.pretraining.views.cutting import Pixels
 
 LONGEST_SIDE = 512
 """Pixels; larger images are reduced to it, antialiased, so that a batch of photographs does not fill the memory."""
 SAMPLE = 64
 """Images whose size tells that of all."""
-
-Pixels = NDArray[np.uint8]
-"""(height, 3, width): as :func:`~backbones.pretraining.views.resampling.resampled` takes them."""
 
 
 class Decoded:
@@ -45,7 +43,7 @@ class Decoded:
         if max(height, width) > LONGEST_SIDE:
             share = LONGEST_SIDE / max(height, width)
             image = resize(image, (max(1, round(height * share)), max(1, round(width * share))), "bilinear")
-        return np.ascontiguousarray(image.permute(1, 0, 2).numpy())
+        return np.ascontiguousarray(image.permute(1, 2, 0).numpy())
 
     def _fit(self) -> bool:
         count = len(self.rows)

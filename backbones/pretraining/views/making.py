@@ -1,11 +1,10 @@
 """Views of one size of a batch of images, made together; only who is drawn for an operation pays for it."""
 
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable
 
 import numpy as np
 import torch
-from jaxtyping import Float, Num
+from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -13,29 +12,18 @@ from backbones.base import Preprocess
 from backbones.pretraining.method import View
 from backbones.pretraining.views import colour
 from backbones.pretraining.views.blur import blur, radius
-from backbones.pretraining.views.parameters import Parameters
-from backbones.pretraining.views.resampling import resampled
+from backbones.pretraining.views.cutting import Cut
+from backbones.pretraining.views.parameters import Parameters, joined
 
 
-class Source(NamedTuple):
-    """Decoded images on the device, in one tensor as large as the largest; ``shapes`` are (height, width)."""
-
-    pixels: Num[Tensor, "batch height 3 width"]
-    shapes: NDArray[np.int64]
-
-
-def make_views(source: Source, wanted: Parameters, size: int, preprocess: Preprocess) -> list[View]:
-    """``wanted`` are those of the first view of every image, of the second, ...: so come the views."""
-    count = len(source.shapes)
-    views = len(wanted.flip) // count
-    device = source.pixels.device
-    boxes, flip = (torch.from_numpy(each).to(device) for each in (wanted.boxes, wanted.flip))
-    by_image = boxes.view(views, count, 4).transpose(0, 1).contiguous(), flip.view(views, count).T.contiguous()
-    images = resampled(source.pixels, *by_image, size).transpose(0, 1).reshape(-1, 3, size, size).div_(255)
-    images = _normalised(varied(images, wanted), preprocess)
-    shares = boxes / torch.from_numpy(np.tile(source.shapes, (views, 2))).to(device)
-    fields = (each.chunk(views) for each in (images, shares.float(), flip))
-    return [View(*view) for view in zip(*fields, strict=True)]
+def make_views(
+    cut: Cut, shapes: NDArray[np.int64], wanted: list[Parameters], size: int, preprocess: Preprocess
+) -> list[View]:
+    """One view for each of ``wanted``, of all images, whose (height, width) are ``shapes``."""
+    boxes, flip = (np.stack(each) for each in zip(*((one.boxes, one.flip) for one in wanted), strict=True))
+    images = _normalised(varied(cut(boxes, flip, size), joined(wanted)), preprocess)
+    shares = torch.from_numpy((boxes / np.tile(shapes, 2)).astype(np.float32)).to(images.device)
+    return list(map(View, images.chunk(len(wanted)), shares, torch.from_numpy(flip).to(images.device)))
 
 
 def varied(images: Float[Tensor, "batch 3 size size"], wanted: Parameters) -> Float[Tensor, "batch 3 size size"]:
@@ -58,7 +46,7 @@ def _apply(
     if len(rows):
         at = torch.from_numpy(rows).to(images.device)
         each = (torch.from_numpy(one[rows].astype(np.float32)).to(images.device) for one in numbers)
-        images[at] = operation(images[at], *each)
+        images.index_copy_(0, at, operation(images.index_select(0, at), *each))
 
 
 def _normalised(images: Tensor, preprocess: Preprocess) -> Tensor:
@@ -67,8 +55,3 @@ def _normalised(images: Tensor, preprocess: Preprocess) -> Tensor:
         torch.tensor(values, device=images.device).view(3, 1, 1) for values in (preprocess.mean, preprocess.std)
     )
     return images.sub_(mean).div_(std).contiguous(memory_format=torch.channels_last)
-
-
-def by_size(sizes: Sequence[int]) -> dict[int, list[int]]:
-    """Which views have each size."""
-    return {size: [view for view, other in enumerate(sizes) if other == size] for size in dict.fromkeys(sizes)}

@@ -10,17 +10,18 @@ from numpy.typing import NDArray
 from backbones.base import Preprocess
 from backbones.images import Images
 from backbones.pretraining.method import Batch, Progress, View
-from backbones.pretraining.views.decoded import Decoded, Pixels
+from backbones.pretraining.views.cutting import Pixels, cutter
+from backbones.pretraining.views.decoded import Decoded
 from backbones.pretraining.views.draws import draw
-from backbones.pretraining.views.making import Source, by_size, make_views
-from backbones.pretraining.views.parameters import joined, parameters
+from backbones.pretraining.views.making import make_views
+from backbones.pretraining.views.parameters import parameters
 from backbones.pretraining.views.settings import ViewGroup
 from backbones.training.order import steps_an_epoch
 from backbones.training.recipe import Recipe
 
 
 class Item(NamedTuple):
-    """One image, 8 bits, (height, channel, width), a row of uniform numbers for each of its views, and its row."""
+    """One image, a row of uniform numbers for each of its views, and its row."""
 
     pixels: Pixels
     numbers: NDArray[np.float64]
@@ -31,10 +32,10 @@ class ViewStream:
     """Views of images ``rows`` of a source, by ``groups``, in the size (where a group has none) and with the
     normalisation of ``preprocess``. The same views for any number of workers, devices and restarts.
 
-    Deviation from transforms of single PIL images: values stay floats from the crop on, they are not rounded to 8 bits
-    in between; and an image of more than :data:`~backbones.pretraining.views.decoded.LONGEST_SIDE` pixels is reduced
-    to that first. Images are kept decoded where all fit into ``memory_gb``, in every process of a training (not in
-    every worker).
+    Deviations from transforms of single PIL images: values stay floats from the crop on, they are not rounded to 8 bits
+    after every operation; an image with a side of more than :data:`~backbones.pretraining.views.decoded.LONGEST_SIDE`
+    pixels is reduced to that first. Images are kept decoded where all fit into ``memory_gb`` together, once in every
+    process of a training, for it and its workers.
 
     Raises ``ValueError`` for no rows and rows that do not exist, ``UnreadableImage`` for what cannot be decoded.
     """
@@ -71,16 +72,18 @@ class ViewStream:
 
     def batch(self, items: Sequence[Item], step: int, device: torch.device) -> Batch:
         """Views in the order of the groups; ``rows`` are those of the source."""
-        source = _together([item.pixels for item in items], device)
+        cut = cutter([item.pixels for item in items], device)
+        shapes = np.array([item.pixels.shape[:2] for item in items])
+        heights, widths = shapes.T
         numbers = np.stack([item.numbers for item in items], axis=1)
-        heights, widths = source.shapes.T
         views: dict[int, View] = {}
-        for size, which in by_size(self.sizes).items():
-            wanted = [parameters(numbers[view], heights, widths, self.views[view], size) for view in which]
-            views |= dict(zip(which, make_views(source, joined(wanted), size, self.preprocess), strict=True))
+        for size in dict.fromkeys(self.sizes):
+            alike = [view for view, other in enumerate(self.sizes) if other == size]
+            wanted = [parameters(numbers[view], heights, widths, self.views[view], size) for view in alike]
+            views |= zip(alike, make_views(cut, shapes, wanted, size, self.preprocess), strict=True)
         rows = torch.tensor([item.row for item in items], device=device)
         progress = Progress(step, self.steps_an_epoch * self.recipe.epochs, self.steps_an_epoch)
-        return Batch(tuple(views[view] for view in range(len(self.views))), rows, progress)
+        return Batch(tuple(views[view] for view in range(len(views))), rows, progress)
 
     def _check(self) -> None:
         if len(self.rows) == 0:
@@ -90,17 +93,3 @@ class ViewStream:
         height, width = self.preprocess.size
         if height != width:
             raise ValueError(f"views are squares, and the encoder takes images of {height} x {width} pixels")
-
-
-def _together(pixels: Sequence[Pixels], device: torch.device) -> Source:
-    """Smaller images lie in the upper left; what is beside them is never looked at."""
-    shapes = np.array([(each.shape[0], each.shape[2]) for each in pixels])
-    height, width = shapes.max(0)
-    together = torch.empty((len(pixels), height, 3, width), dtype=torch.uint8, pin_memory=device.type == "cuda")
-    target = together.numpy()
-    if (shapes == shapes[0]).all():
-        np.stack(pixels, out=target)
-    else:
-        for place, each in zip(target, pixels, strict=True):
-            place[: each.shape[0], :, : each.shape[2]] = each
-    return Source(together.to(device, non_blocking=True), shapes)
