@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from backbones.base import Backbone
 from backbones.places import Places
+from backbones.pretraining.catalogue import build_method
 from backbones.pretraining.encoder import encoder_over
 from backbones.pretraining.fresh import fresh
 from backbones.pretraining.health.health import Alarm, Health
@@ -59,7 +60,7 @@ def trainee_of(settings: MethodSettings, spoil: Callable[[Any], None] | None, se
     kwargs = {"channels": (16, 16, 32, 32), "layers": (1, 1, 1, 1)}
     encoder = encoder_over(fresh("small_stem:resnet18", kwargs, SIZE, seed, Places()))
     torch.manual_seed(seed)
-    method = settings.build(encoder, IMAGES)
+    method = build_method(settings, encoder, IMAGES)
     if spoil is not None:
         spoil(method)
     return Pretrainee(method)

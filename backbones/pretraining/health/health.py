@@ -44,8 +44,9 @@ class Health:
 
     - of the encoder that is trained: ``rank_me``, ``deviation`` and ``uniformity`` of images as they are evaluated,
       ``alignment`` and ``lidar`` of views of the encoder's size, where there are two or more;
-    - ``NAME_rank_me``, ``NAME_deviation`` and, of two views, ``NAME_closeness`` of each output that the loss is
-      computed from, and of its embedding, in training's normalisation; ``collapsed``, 1 where they have fallen too far;
+    - ``NAME_rank_me``, ``NAME_deviation`` and, of two views, ``NAME_closeness`` of each output that the method
+      says to watch, in training's normalisation (where none is of vectors, of the ``embedding``); ``collapsed``: 1
+      where they have fallen too far;
     - what the method says itself; and each of ``probes``, which are given the backbone that is published.
 
     Collapsed, ``alarm="stop"`` raises :class:`~backbones.training.outcomes.CollapsedError` and ``"warn"`` warns, once
@@ -69,7 +70,7 @@ class Health:
         """Changes neither weights nor buffers nor modes."""
         assert isinstance(trainee, Pretrainee)
         signs = self._signs(trainee)
-        findings = self._findings(signs)
+        findings = fallen(self.before, signs)
         if findings and self.alarm == "stop":
             raise CollapsedError(findings)
         if findings and not self._collapsed:
@@ -86,12 +87,12 @@ class Health:
 
     @torch.no_grad()
     def _signs(self, trainee: Pretrainee) -> dict[str, Sign]:
-        """Of the outputs by their names, and of the embedding of the first view."""
+        """Of the outputs by their names; where none is of vectors (but of pixels, of patches) of the embedding."""
         batch = self._batch(trainee)
         with batch_statistics(trainee), self._same_chance(trainee):
-            outputs = trainee.method.represent(batch)
-            embedding = trainee.method.encoder(batch.views[0].images)
-        return {**signs_of(outputs, len(batch.views)), EMBEDDING: sign_of(embedding)}
+            watched = trainee.method.watched(trainee.method.represent(batch), batch.progress)
+            seen = signs_of(watched, len(batch.views))
+            return seen or {EMBEDDING: sign_of(trainee.method.encoder(batch.views[0].images))}
 
     @staticmethod
     @contextmanager
@@ -101,10 +102,6 @@ class Health:
         with torch.random.fork_rng([device] if device.type == "cuda" else []):
             torch.manual_seed(0)
             yield
-
-    def _findings(self, signs: Mapping[str, Sign]) -> list[str]:
-        outputs = {name: sign for name, sign in signs.items() if name != EMBEDDING}
-        return [*fallen(self.before, outputs), *fallen(self.before, {EMBEDDING: signs[EMBEDDING]})]
 
     def _of_encoder(self, encoder: Encoder) -> dict[str, float]:
         pixels = self._fitted(encoder.backbone)

@@ -81,6 +81,10 @@ class _DINO(Method):
         """The teacher's trunk."""
         return cast(Backbone, self.teacher.copy.backbone)
 
+    def watched(self, outputs: Outputs, progress: Progress) -> Outputs:
+        """p_t: what all images' logits have in common is the centre's to take away."""
+        return {"p_t": self._distributions(outputs, progress)[0]}
+
     @torch.no_grad()
     def health(self, batch: Batch) -> dict[str, float]:
         """Of the two global views: see :func:`agreement`."""

@@ -99,6 +99,10 @@ class MaskedDistillation(Method):
         """The teacher's trunk."""
         return cast(Backbone, self.teacher.copy.backbone)
 
+    def watched(self, outputs: Outputs, progress: Progress) -> Outputs:
+        """The encoder's vectors of the global views."""
+        return {"vectors": outputs["vectors"]}
+
     @torch.no_grad()
     def health(self, batch: Batch) -> dict[str, float]:
         """Of the two global views, nothing masked: see :func:`agreement`."""

@@ -71,7 +71,7 @@ def test_every_number_by_name_and_nothing_is_changed() -> None:
     assert torch.equal(torch.get_rng_state(), state)
     signs = {f"{name}_{number}" for name in ("p", "t") for number in Sign._fields}
     own = {"rank_me", "deviation", "uniformity", "alignment", "lidar", "collapsed", "knn"}
-    assert set(numbers) == own | signs | {"embedding_rank_me", "embedding_deviation"}
+    assert set(numbers) == own | signs
     assert numbers["knn"] == 0.25
     assert health(trainee) == numbers
     assert pickle.loads(pickle.dumps(Health(trainee, stream, {}, "stop"))).before == health.before
