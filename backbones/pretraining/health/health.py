@@ -106,13 +106,13 @@ class Health:
     def _of_encoder(self, encoder: Encoder) -> dict[str, float]:
         pixels = self._fitted(encoder.backbone)
         device = _device(encoder)
-        plain = torch.cat(
-            [encoder(prepared(list(part), encoder.backbone.preprocess, device)) for part in pixels.split(TOGETHER)]
-        )
+        parts = torch.split(pixels, TOGETHER)
+        plain = torch.cat([encoder(prepared(list(part), encoder.backbone.preprocess, device)) for part in parts])
         numbers = {"rank_me": rank_me(plain), "deviation": deviation(plain), "uniformity": uniformity(plain)}
         alike = [view.images.to(device) for view in self.views.views if view.images.shape[-2:] == encoder.size]
         if len(alike) > 1:
-            seen = torch.stack([torch.cat([encoder(part) for part in view.split(TOGETHER)]) for view in alike], dim=1)
+            shares = [torch.split(view, TOGETHER) for view in alike]
+            seen = torch.stack([torch.cat([encoder(share) for share in view]) for view in shares], dim=1)
             numbers |= {"alignment": alignment(seen), "lidar": lidar(seen)}
         return numbers
 
