@@ -13,6 +13,7 @@ from backbones.pretraining.beginning import Beginning, begun_from, drawn
 from backbones.pretraining.catalogue import build_method
 from backbones.pretraining.checks import check_comparisons, check_images, check_views_fit
 from backbones.pretraining.encoder import encoder_over
+from backbones.pretraining.health.health import Health, onsets
 from backbones.pretraining.pretrainee import Pretrainee
 from backbones.pretraining.publishing import Lineage, Publisher, digest
 from backbones.pretraining.runs import FINISHED, RUNS
@@ -129,6 +130,7 @@ def train(prepared: Pretraining, options: PretrainOptions, execution: Execution,
         if (folder / FINISHED).exists():
             progress.say(f"run {prepared.run} is finished: nothing to do")
             return newest(folder)
+        health = Health(prepared.trainee, prepared.stream, prepared.probes, options.alarm.value)
         with Live(folder, prepared.settings, prepared.asked.recipe.epochs, progress) as live:
             fitted = fit(
                 prepared.trainee,
@@ -136,12 +138,13 @@ def train(prepared: Pretraining, options: PretrainOptions, execution: Execution,
                 prepared.asked.recipe,
                 replace(execution, folder=folder, report=live.report),
                 prepared.seed,
-                evaluate=Evaluation(prepared.probes),
+                evaluate=health,
                 log=live,
                 settings=dotted({**prepared.settings, "recipe": {}}),
                 publish=_publisher(prepared, options),
             )
-        facts = {"steps": fitted.steps, "images_per_second": fitted.images_per_second, "notes": fitted.notes}
+        notes = {**fitted.notes, **({"collapsed": began} if (began := onsets(fitted.epochs)) else {})}
+        facts = {"steps": fitted.steps, "images_per_second": fitted.images_per_second, "notes": notes}
         write(folder / FINISHED, facts)
     return newest(folder)
 
@@ -156,17 +159,6 @@ def _facts(prepared: Pretraining) -> dict[str, Any]:
         "warnings": list(dataset.warnings),
         "made_by": provenance().model_dump(),
     }
-
-
-class Evaluation:
-    """What is asked after every epoch; sent to other processes where several train."""
-
-    def __init__(self, asked: Mapping[str, Probe]) -> None:
-        self.asked = dict(asked)
-
-    def __call__(self, model: Any) -> dict[str, float]:
-        backbone = model.method.published()
-        return {name: probe(backbone) for name, probe in self.asked.items()}
 
 
 def _publisher(prepared: Pretraining, options: PretrainOptions) -> Publisher:

@@ -118,6 +118,12 @@ class Method(nn.Module, ABC):
         """What the result also depends on (a teacher's weights): a training goes on only with the same."""
         return {}
 
+    def watched(self, outputs: Outputs, progress: Progress) -> Outputs:
+        """What must go on telling images apart: an alarm looks at those of them that are a vector of each image, or
+        of each of its views.
+        """
+        return outputs
+
     @torch.no_grad()
     def health(self, batch: Batch) -> dict[str, float]:
         """Numbers of its own on fixed views, in evaluation mode (a teacher's entropy); every time the same names."""

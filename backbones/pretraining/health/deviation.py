@@ -11,6 +11,7 @@ from torch.nn.functional import normalize
 def deviation(embeddings: Float[Tensor, "images dim"]) -> float:
     """0 where all images are the same, at most 1, which isotropic Gaussian embeddings reach.
 
+    >>> import torch
     >>> deviation(torch.tensor([[3.0, 0.0], [1.0, 0.0]]))
     0.0
     """

@@ -15,6 +15,7 @@ from backbones.feature_health import effective_rank
 def rank_me(embeddings: Float[Tensor, "images dim"]) -> float:
     """From 1 (all the same up to a factor) to min(images, dim); 0 where all are zero.
 
+    >>> import torch
     >>> round(rank_me(torch.eye(3)), 6), round(rank_me(torch.ones(4, 3)), 6)
     (3.0, 1.0)
     """
