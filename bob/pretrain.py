@@ -9,10 +9,12 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 
+from backbones.base import resolve_device
 from backbones.pretraining.beginning import Beginning, begun_from, drawn
 from backbones.pretraining.catalogue import build_method
 from backbones.pretraining.checks import check_comparisons, check_images, check_views_fit
 from backbones.pretraining.encoder import encoder_over
+from backbones.pretraining.health.health import Health, fixed_views, onsets
 from backbones.pretraining.pretrainee import Pretrainee
 from backbones.pretraining.publishing import Lineage, Publisher, digest
 from backbones.pretraining.runs import FINISHED, RUNS
@@ -66,14 +68,14 @@ def prepare(method: str, options: PretrainOptions, opening: OpenOptions, executi
     images = material(options.data, opening)
     beginning = _beginning(asked, options, opening)
     backbone = beginning.backbone
-    check_images(asked.recipe.global_batch, len(images.rows))
+    check_images(asked.recipe.global_batch, len(images.images))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_of(options.seed, HEADS, 0))
-        built = build_method(asked.settings, encoder_over(backbone), len(images.rows), opening.places)
+        built = build_method(asked.settings, encoder_over(backbone), len(images.images), opening.places)
     check_comparisons(method, built, asked.recipe.global_batch)
     check_views_fit(built, asked.settings.views)
     stream = ViewStream(
-        images.images, images.rows, backbone.preprocess, asked.settings.views, options.seed, asked.recipe
+        images.images, range(len(images.images)), backbone.preprocess, asked.settings.views, options.seed, asked.recipe
     )
     found = probes(options.probe, backbone, opening, FeaturesNow(execution.workers, execution.precision))
     name = options.name or _name(asked, backbone.card.architecture, images, options.seed)
@@ -129,20 +131,20 @@ def train(prepared: Pretraining, options: PretrainOptions, execution: Execution,
         if (folder / FINISHED).exists():
             progress.say(f"run {prepared.run} is finished: nothing to do")
             return newest(folder)
-        with Live(folder, prepared.settings, prepared.asked.recipe.epochs, progress) as live:
+        with Live(folder, prepared.settings, prepared.asked.recipe.epochs, prepared.probes, progress) as live:
             fitted = fit(
                 prepared.trainee,
                 prepared.stream,
                 prepared.asked.recipe,
                 replace(execution, folder=folder, report=live.report),
                 prepared.seed,
-                evaluate=Evaluation(prepared.probes),
+                evaluate=_health(prepared, options, execution),
                 log=live,
                 settings=dotted({**prepared.settings, "recipe": {}}),
                 publish=_publisher(prepared, options),
             )
         facts = {"steps": fitted.steps, "images_per_second": fitted.images_per_second, "notes": fitted.notes}
-        write(folder / FINISHED, facts)
+        write(folder / FINISHED, {**facts, "collapsed_after_epochs": onsets(fitted.epochs)})
     return newest(folder)
 
 
@@ -158,15 +160,12 @@ def _facts(prepared: Pretraining) -> dict[str, Any]:
     }
 
 
-class Evaluation:
-    """What is asked after every epoch; sent to other processes where several train."""
-
-    def __init__(self, asked: Mapping[str, Probe]) -> None:
-        self.asked = dict(asked)
-
-    def __call__(self, model: Any) -> dict[str, float]:
-        backbone = model.method.published()
-        return {name: probe(backbone) for name, probe in self.asked.items()}
+def _health(prepared: Pretraining, options: PretrainOptions, execution: Execution) -> Health:
+    """Compared with the method as it begins, on the device that trains where that is one."""
+    if execution.devices == 1:
+        prepared.trainee.to(resolve_device(execution.device))
+    views = fixed_views(prepared.stream)
+    return Health(prepared.trainee, prepared.images.images, views, prepared.probes, options.alarm.value)
 
 
 def _publisher(prepared: Pretraining, options: PretrainOptions) -> Publisher:

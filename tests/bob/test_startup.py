@@ -29,7 +29,16 @@ COMMANDS = [
 
 @pytest.mark.parametrize(
     "command",
-    [*COMMANDS, "run --help", "pretrain --help", "plan --help", "leaderboard --help", "plot --help", "data --help", "data check --help"],
+    [
+        *COMMANDS,
+        "run --help",
+        "pretrain --help",
+        "plan --help",
+        "leaderboard --help",
+        "plot --help",
+        "data --help",
+        "data check --help",
+    ],
 )
 def test_nothing_heavy_is_imported(command: str) -> None:
     code = (
