@@ -14,7 +14,7 @@ from backbones.pretraining.beginning import Beginning, begun_from, drawn
 from backbones.pretraining.catalogue import build_method
 from backbones.pretraining.checks import check_comparisons, check_images, check_views_fit
 from backbones.pretraining.encoder import encoder_over
-from backbones.pretraining.health.health import Health, fixed_views, onsets
+from backbones.pretraining.health.health import Health, onsets
 from backbones.pretraining.pretrainee import Pretrainee
 from backbones.pretraining.publishing import Lineage, Publisher, digest
 from backbones.pretraining.runs import FINISHED, RUNS
@@ -143,8 +143,9 @@ def train(prepared: Pretraining, options: PretrainOptions, execution: Execution,
                 settings=dotted({**prepared.settings, "recipe": {}}),
                 publish=_publisher(prepared, options),
             )
-        facts = {"steps": fitted.steps, "images_per_second": fitted.images_per_second, "notes": fitted.notes}
-        write(folder / FINISHED, {**facts, "collapsed_after_epochs": onsets(fitted.epochs)})
+        notes = {**fitted.notes, **({"collapsed": began} if (began := onsets(fitted.epochs)) else {})}
+        facts = {"steps": fitted.steps, "images_per_second": fitted.images_per_second, "notes": notes}
+        write(folder / FINISHED, facts)
     return newest(folder)
 
 
@@ -164,8 +165,7 @@ def _health(prepared: Pretraining, options: PretrainOptions, execution: Executio
     """Compared with the method as it begins, on the device that trains where that is one."""
     if execution.devices == 1:
         prepared.trainee.to(resolve_device(execution.device))
-    views = fixed_views(prepared.stream)
-    return Health(prepared.trainee, prepared.images.images, views, prepared.probes, options.alarm.value)
+    return Health(prepared.trainee, prepared.stream, prepared.probes, options.alarm.value)
 
 
 def _publisher(prepared: Pretraining, options: PretrainOptions) -> Publisher:

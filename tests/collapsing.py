@@ -11,9 +11,10 @@ from torch import Tensor, nn
 
 from backbones.base import Backbone
 from backbones.places import Places
+from backbones.pretraining.catalogue import build_method
 from backbones.pretraining.encoder import encoder_over
 from backbones.pretraining.fresh import fresh
-from backbones.pretraining.health.health import Alarm, Health, fixed_views
+from backbones.pretraining.health.health import Alarm, Health
 from backbones.pretraining.method import Batch, MethodSettings, Outputs, Progress
 from backbones.pretraining.methods.byol import BYOL
 from backbones.pretraining.methods.dino import DINO
@@ -59,7 +60,7 @@ def trainee_of(settings: MethodSettings, spoil: Callable[[Any], None] | None, se
     kwargs = {"channels": (16, 16, 32, 32), "layers": (1, 1, 1, 1)}
     encoder = encoder_over(fresh("small_stem:resnet18", kwargs, SIZE, seed, Places()))
     torch.manual_seed(seed)
-    method = settings.build(encoder, IMAGES)
+    method = build_method(settings, encoder, IMAGES)
     if spoil is not None:
         spoil(method)
     return Pretrainee(method)
@@ -76,7 +77,7 @@ def beginning(
     images, trainee = blobs(), trainee_of(settings, spoil, seed)
     preprocess = trainee.method.encoder.backbone.preprocess
     stream = ViewStream(images, range(IMAGES), preprocess, settings.views, seed, RECIPE)
-    return Health(trainee, images, fixed_views(stream), probes or {}, alarm), trainee, stream
+    return Health(trainee, stream, probes or {}, alarm), trainee, stream
 
 
 def after_training(

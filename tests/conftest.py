@@ -10,8 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from results.record import BackboneFacts, Cell, Cost, Failure, Identity, Provenance, Record, ScoreRow
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Workers share the cores: threads of several of them, each waiting for its own in a loop, would take them away.
+    os.environ["OMP_NUM_THREADS"] = "1"
+    torch.set_num_threads(1)
 
 SERVER = """
 import json, os, sys, traceback
@@ -81,7 +87,7 @@ class Bob:
 
 @pytest.fixture(scope="session")
 def bob_server() -> Iterator["subprocess.Popen[str]"]:
-    environment = {**os.environ, "COLUMNS": "160", "OMP_NUM_THREADS": "2"}
+    environment = {**os.environ, "COLUMNS": "160", "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "2")}
     with subprocess.Popen(
         [sys.executable, "-c", SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
     ) as server:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate, normalize
 
 from backbones.pretraining.encoder import Encoder
-from backbones.pretraining.method import Batch, Method, Outputs, Progress, View
+from backbones.pretraining.method import Batch, Given, Method, Outputs, Progress, View
 from backbones.pretraining.methods.simsiam import SimSiam, _SimSiam
 from backbones.pretraining.methods.vicreg import VICReg
 from backbones.pretraining.parts.embedding import embedded
@@ -30,7 +30,7 @@ class TwinSimSiam(SimSiam):
     guarded: bool = False
     head_norm: bool = True
 
-    def build(self, encoder: Encoder, images: int) -> Method:
+    def build(self, encoder: Encoder, given: Given) -> Method:
         return _TwinSimSiam(self, encoder)
 
 
@@ -53,8 +53,8 @@ class TwinVICReg(VICReg):
 
     projector: tuple[int, ...] = (32, 32, 32)
 
-    def build(self, encoder: Encoder, images: int) -> Method:
-        method = super().build(encoder, images)
+    def build(self, encoder: Encoder, given: Given) -> Method:
+        method = super().build(encoder, given)
         method.projector = mlp((encoder.dim, *self.projector), norm=False)
         return method
 

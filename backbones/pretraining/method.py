@@ -118,6 +118,12 @@ class Method(nn.Module, ABC):
         """What the result also depends on (a teacher's weights): a training goes on only with the same."""
         return {}
 
+    def watched(self, outputs: Outputs, progress: Progress) -> Outputs:
+        """What must go on telling images apart: an alarm looks at those of them that are a vector of each image, or
+        of each of its views.
+        """
+        return outputs
+
     @torch.no_grad()
     def health(self, batch: Batch) -> dict[str, float]:
         """Numbers of its own on fixed views, in evaluation mode (a teacher's entropy); every time the same names."""
@@ -157,3 +163,13 @@ def check_views(settings: MethodSettings, count: int) -> None:
     made = sum(group.count for group in settings.views)
     if made != count:
         raise ValueError(f"{type(settings).__name__} takes {count} views, and its groups make {made}")
+
+
+def check_views_size(settings: MethodSettings, encoder: Encoder) -> None:
+    """Raises ``ValueError`` where a group makes views of another size than the encoder's, whose patches are counted."""
+    for group in settings.views:
+        if group.size is not None and (group.size, group.size) != encoder.size:
+            raise ValueError(
+                f"{type(settings).__name__} takes views of the encoder's size, {encoder.size[0]} x {encoder.size[1]} "
+                f"pixels, not of {group.size}: leave the group's size out"
+            )

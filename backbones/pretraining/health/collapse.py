@@ -1,10 +1,10 @@
-"""When a training has collapsed: what the loss sees of images, or the embedding, has lost its spread.
+"""When a training has collapsed: what the loss sees of images has lost its spread.
 
 What keeps a method from collapsing sits behind its projector, and so does the collapse: with BatchNorm in it, an
 encoder's own embedding looks sound long after its head maps all images to one point. So a :class:`Sign` is taken of
-each of the outputs that the loss is computed from, and of the embedding, and compared with those before training. A
-predictor's output does shrink in a sound training (BYOL's to a third); its target then does not. So it is over when
-some number has fallen too far in every output; or in the embedding, which has no other beside it.
+each of the outputs that a method says to watch (all, if nothing else), and compared with those before training. A
+predictor's output does shrink in a sound training (BYOL's to a third); its target then does not. So it has collapsed
+when some number has fallen too far in every output.
 """
 
 from collections.abc import Mapping

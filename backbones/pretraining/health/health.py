@@ -7,10 +7,11 @@ from typing import Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from backbones.base import Backbone
-from backbones.images import Images, decode_row
+from backbones.images import decode_row
 from backbones.preprocessing import choose, fit_by
 from backbones.pretraining.encoder import Encoder
 from backbones.pretraining.health.alignment import alignment
@@ -43,23 +44,24 @@ class Health:
 
     - of the encoder that is trained: ``rank_me``, ``deviation`` and ``uniformity`` of images as they are evaluated,
       ``alignment`` and ``lidar`` of views of the encoder's size, where there are two or more;
-    - ``NAME_rank_me``, ``NAME_deviation`` and, of two views, ``NAME_closeness`` of each output that the loss is
-      computed from, and of its embedding, in training's normalisation; ``collapsed``, 1 where they have fallen too far;
+    - ``NAME_rank_me``, ``NAME_deviation`` and, of two views, ``NAME_closeness`` of each output that the method
+      says to watch, in training's normalisation (where none is of vectors, of the ``embedding``); ``collapsed``: 1
+      where they have fallen too far;
     - what the method says itself; and each of ``probes``, which are given the backbone that is published.
 
     Collapsed, ``alarm="stop"`` raises :class:`~backbones.training.outcomes.CollapsedError` and ``"warn"`` warns, once
-    until it has recovered. ``images`` are those of the training set; ``views`` see :func:`fixed_views`.
+    until it has recovered. ``stream`` is what is trained on: images and views are spread over it.
     """
 
     def __init__(
-        self,
-        trainee: Pretrainee,
-        images: Images,
-        views: Batch,
-        probes: Mapping[str, Callable[[Backbone], float]],
-        alarm: Alarm,
+        self, trainee: Pretrainee, stream: ViewStream, probes: Mapping[str, Callable[[Backbone], float]], alarm: Alarm
     ) -> None:
-        self.images, self.views, self.probes, self.alarm = images, views, dict(probes), alarm
+        self.images, self.rows, self.views = (
+            stream.images,
+            stream.rows[_spread(len(stream), IMAGES)],
+            fixed_views(stream),
+        )
+        self.probes, self.alarm = dict(probes), alarm
         self._pixels: Tensor | None = None
         self._collapsed = False
         self.before = self._signs(trainee)
@@ -68,7 +70,7 @@ class Health:
         """Changes neither weights nor buffers nor modes."""
         assert isinstance(trainee, Pretrainee)
         signs = self._signs(trainee)
-        findings = self._findings(signs)
+        findings = fallen(self.before, signs)
         if findings and self.alarm == "stop":
             raise CollapsedError(findings)
         if findings and not self._collapsed:
@@ -85,12 +87,12 @@ class Health:
 
     @torch.no_grad()
     def _signs(self, trainee: Pretrainee) -> dict[str, Sign]:
-        """Of the outputs by their names, and of the embedding of the first view."""
+        """Of the outputs by their names; where none is of vectors (but of pixels, of patches) of the embedding."""
         batch = self._batch(trainee)
         with batch_statistics(trainee), self._same_chance(trainee):
-            outputs = trainee.method.represent(batch)
-            embedding = trainee.method.encoder(batch.views[0].images)
-        return {**signs_of(outputs, len(batch.views)), EMBEDDING: sign_of(embedding)}
+            watched = trainee.method.watched(trainee.method.represent(batch), batch.progress)
+            seen = signs_of(watched, len(batch.views))
+            return seen or {EMBEDDING: sign_of(trainee.method.encoder(batch.views[0].images))}
 
     @staticmethod
     @contextmanager
@@ -101,28 +103,23 @@ class Health:
             torch.manual_seed(0)
             yield
 
-    def _findings(self, signs: Mapping[str, Sign]) -> list[str]:
-        outputs = {name: sign for name, sign in signs.items() if name != EMBEDDING}
-        return [*fallen(self.before, outputs), *fallen(self.before, {EMBEDDING: signs[EMBEDDING]})]
-
     def _of_encoder(self, encoder: Encoder) -> dict[str, float]:
         pixels = self._fitted(encoder.backbone)
         device = _device(encoder)
-        plain = torch.cat(
-            [encoder(prepared(list(part), encoder.backbone.preprocess, device)) for part in pixels.split(TOGETHER)]
-        )
+        parts = torch.split(pixels, TOGETHER)
+        plain = torch.cat([encoder(prepared(list(part), encoder.backbone.preprocess, device)) for part in parts])
         numbers = {"rank_me": rank_me(plain), "deviation": deviation(plain), "uniformity": uniformity(plain)}
         alike = [view.images.to(device) for view in self.views.views if view.images.shape[-2:] == encoder.size]
         if len(alike) > 1:
-            seen = torch.stack([torch.cat([encoder(part) for part in view.split(TOGETHER)]) for view in alike], dim=1)
+            shares = [torch.split(view, TOGETHER) for view in alike]
+            seen = torch.stack([torch.cat([encoder(share) for share in view]) for view in shares], dim=1)
             numbers |= {"alignment": alignment(seen), "lidar": lidar(seen)}
         return numbers
 
     def _fitted(self, backbone: Backbone) -> Tensor:
         """Decoded where they are first asked for: what is sent to another process stays small."""
         if self._pixels is None:
-            rows = np.unique(np.linspace(0, len(self.images) - 1, min(IMAGES, len(self.images))).astype(int))
-            decoded = [decode_row(self.images, int(row)) for row in rows]
+            decoded = [decode_row(self.images, row) for row in self.rows.tolist()]
             fit = fit_by(choose(backbone.preprocess, decoded[:4]), backbone.preprocess)
             self._pixels = torch.stack([fit(image).permute(1, 2, 0) for image in decoded]).contiguous()
         return self._pixels
@@ -135,8 +132,8 @@ class Health:
 
 def fixed_views(stream: ViewStream, most: int = VIEWED) -> Batch:
     """Views of images evenly spread over a training's, as its first epoch has them; on the CPU."""
-    rows = np.unique(np.linspace(0, len(stream) - 1, min(most, len(stream))).astype(int))
-    return stream.batch([stream.load(int(row), epoch=0) for row in rows], step=0, device=torch.device("cpu"))
+    items = [stream.load(index, epoch=0) for index in _spread(len(stream), most).tolist()]
+    return stream.batch(items, step=0, device=torch.device("cpu"))
 
 
 def onsets(epochs: list[dict[str, float]]) -> list[int]:
@@ -147,6 +144,10 @@ def onsets(epochs: list[dict[str, float]]) -> list[int]:
     """
     states = [row.get("collapsed", 0) == 1 for row in epochs]
     return [int(row["epoch"]) for row, was, now in zip(epochs, [False, *states], states, strict=False) if now > was]
+
+
+def _spread(count: int, most: int) -> NDArray[np.int64]:
+    return np.linspace(0, count - 1, min(most, count)).astype(np.int64)
 
 
 def _rows(signs: Mapping[str, Sign]) -> Iterator[tuple[str, str, float]]:

@@ -35,6 +35,7 @@ from backbones.pretraining.method import (
     Outputs,
     Progress,
     check_views,
+    check_views_size,
 )
 from backbones.pretraining.parts.block_masks import block_masks
 from backbones.pretraining.parts.patches import numbers_of, plain_layer_norm, taken
@@ -63,8 +64,9 @@ class Data2Vec(MethodSettings):
     momentum: tuple[Momentum, Momentum] = (0.999, 0.9998)
 
     def build(self, encoder: Encoder, given: Given) -> Method:
-        """Raises ``ValueError`` for other than one view, or more blocks to average than there are."""
+        """Raises ``ValueError`` for other than one view of its size, or more blocks to average than there are."""
         check_views(self, 1)
+        check_views_size(self, encoder)
         return _Data2Vec(self, cast(TokenEncoder, encoder))
 
 
@@ -87,9 +89,9 @@ class _Data2Vec(Method):
         """What the student says of masked patches, and the teacher, who sees them."""
         images, patches = batch.views[0].images, self.encoder.grid[0] * self.encoder.grid[1]
         count = round(self.settings.masked * patches)
-        masks = block_masks(self.encoder.grid, count, len(images), torch.default_generator).to(images.device)
-        at = numbers_of(masks)
-        tokens = self.encoder.tokens(images, replaced=masks, replacement=self.mask_token)
+        masks = block_masks(self.encoder.grid, count, len(images), torch.default_generator)
+        at = numbers_of(masks).to(images.device)
+        tokens = self.encoder.tokens(images, replaced=masks.to(images.device), replacement=self.mask_token)
         return {
             "predicted": self.head(taken(tokens.patches, at)),
             "target": taken(self._targets(images), at),

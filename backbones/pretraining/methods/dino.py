@@ -37,7 +37,7 @@ class DINO(SelfDistillation):
     """Any encoder; a vision transformer's vector should be its class token."""
 
     def build(self, encoder: Encoder, given: Given) -> Method:
-        """Raises ``ValueError`` for less than two views, or for views that are no whole patches."""
+        """Raises ``ValueError`` for less than two views, or global ones of two sizes."""
         check_multi_crop(self, encoder)
         return _DINO(self, encoder)
 
@@ -80,6 +80,10 @@ class _DINO(Method):
     def published(self) -> Backbone:
         """The teacher's trunk."""
         return cast(Backbone, self.teacher.copy.backbone)
+
+    def watched(self, outputs: Outputs, progress: Progress) -> Outputs:
+        """p_t: what all images' logits have in common is the centre's to take away."""
+        return {"p_t": self._distributions(outputs, progress)[0]}
 
     @torch.no_grad()
     def health(self, batch: Batch) -> dict[str, float]:

@@ -40,7 +40,7 @@ class DINOv2(MaskedSettings):
     koleo_weight: float = Field(default=0.1, ge=0)
 
     def build(self, encoder: Encoder, given: Given) -> Method:
-        """Raises ``ValueError`` for less than two views, or for views that are no whole patches."""
+        """Raises ``ValueError`` for less than two views, or global ones of two sizes."""
         check_multi_crop(self, encoder)
         targets = self._target(), self._target()
         return MaskedDistillation(self, cast(TokenEncoder, encoder), 2, targets, self.koleo_weight)

@@ -36,6 +36,7 @@ from backbones.pretraining.method import (
     Outputs,
     Progress,
     check_views,
+    check_views_size,
 )
 from backbones.pretraining.parts.groups import random_groups
 from backbones.pretraining.preset import Preset
@@ -66,8 +67,9 @@ class GMML(MethodSettings):
     largest: float = Field(default=0.3, gt=0, le=1)
 
     def build(self, encoder: Encoder, given: Given) -> Method:
-        """Raises ``ValueError`` for other than two views, or images that are not whole patches and whole steps."""
+        """Raises ``ValueError`` for other than two views of its size, or images not of whole patches and steps."""
         check_views(self, 2)
+        check_views_size(self, encoder)
         if any(side % self.step for side in encoder.size):
             raise ValueError(f"step {self.step}: the image's sides, {encoder.size}, are not multiples of it")
         return _GMML(self, cast(TokenEncoder, encoder))

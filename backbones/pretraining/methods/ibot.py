@@ -35,7 +35,7 @@ class IBOT(MaskedSettings):
     outputs: int = 8192
 
     def build(self, encoder: Encoder, given: Given) -> Method:
-        """Raises ``ValueError`` for less than two views, or for views that are no whole patches."""
+        """Raises ``ValueError`` for less than two views, or global ones of two sizes."""
         check_multi_crop(self, encoder)
         targets = Centre(self.outputs, self.centre_momentum), Centre(self.outputs, self.centre_momentum)
         return MaskedDistillation(self, cast(TokenEncoder, encoder), heads=1, targets=targets)

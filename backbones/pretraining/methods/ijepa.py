@@ -34,6 +34,7 @@ from backbones.pretraining.method import (
     Outputs,
     Progress,
     check_views,
+    check_views_size,
 )
 from backbones.pretraining.parts.decoder import PatchDecoder
 from backbones.pretraining.parts.patches import plain_layer_norm, taken
@@ -69,8 +70,9 @@ class IJEPA(MethodSettings):
     momentum: tuple[Annotated[float, Field(ge=0, le=1)], Annotated[float, Field(ge=0, le=1)]] = (0.996, 1.0)
 
     def build(self, encoder: Encoder, given: Given) -> Method:
-        """Raises ``ValueError`` for other than one view, or targets that leave no context."""
+        """Raises ``ValueError`` for other than one view of its size, or targets that leave no context."""
         check_views(self, 1)
+        check_views_size(self, encoder)
         return _IJEPA(self, cast(TokenEncoder, encoder))
 
 

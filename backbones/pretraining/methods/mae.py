@@ -28,6 +28,7 @@ from backbones.pretraining.method import (
     Outputs,
     Progress,
     check_views,
+    check_views_size,
 )
 from backbones.pretraining.parts.decoder import PatchDecoder
 from backbones.pretraining.parts.patches import numbers_of, patchify, standardised, taken
@@ -55,8 +56,9 @@ class MAE(MethodSettings):
     decoder_heads: int = Field(default=16, ge=1)
 
     def build(self, encoder: Encoder, given: Given) -> Method:
-        """Raises ``ValueError`` for other than one view, or images that are not whole patches."""
+        """Raises ``ValueError`` for other than one view of its size, or images that are not whole patches."""
         check_views(self, 1)
+        check_views_size(self, encoder)
         return _MAE(self, cast(TokenEncoder, encoder))
 
 

@@ -138,7 +138,7 @@ PRESETS = {
             size=224,
             source="the paper's for ResNet-50: LARS at 0.3 * batch / 256, 72.8 linear there; not run here",
         ),
-        "imagenet_vit": Preset(
+        "imagenet-vit": Preset(
             settings=MoCoV3(temperature=0.2, projector=(4096, 4096, 256), predictor_norm=True),
             recipe=Recipe(
                 epochs=300,

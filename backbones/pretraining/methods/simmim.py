@@ -28,6 +28,7 @@ from backbones.pretraining.method import (
     Outputs,
     Progress,
     check_views,
+    check_views_size,
 )
 from backbones.pretraining.parts.patches import numbers_of, patchify, taken
 from backbones.pretraining.parts.random_masks import random_unit_masks
@@ -48,8 +49,9 @@ class SimMIM(MethodSettings):
     masked: float = Field(default=0.6, gt=0, lt=1)
 
     def build(self, encoder: Encoder, given: Given) -> Method:
-        """Raises ``ValueError`` for other than one view, or units that are not patches or do not tile the image."""
+        """Raises ``ValueError`` for other than one view of its size, or units that do not tile it in whole patches."""
         check_views(self, 1)
+        check_views_size(self, encoder)
         return _SimMIM(self, cast(TokenEncoder, encoder))
 
 

@@ -75,6 +75,16 @@ def test_a_step_undone_is_forgotten() -> None:
     assert torch.allclose(centre.mean, 0.1 * _logits(6, 5, seed=1).mean(0), atol=1e-12)
 
 
+def test_it_is_of_what_all_devices_saw(monkeypatch: pytest.MonkeyPatch) -> None:
+    outputs, centres = _logits(10, 5), [Centre(5, 0.9).double() for _ in range(2)]
+    for centre, share in zip(centres, outputs.split([6, 4]), strict=True):
+        centre(share, 0.1)
+    other = torch.cat([centres[1].total, centres[1].count]).unsqueeze(0)
+    monkeypatch.setattr("backbones.pretraining.parts.centre.gathered", lambda mine: torch.cat([mine, other]))
+    centres[0].update()
+    assert torch.allclose(centres[0].mean, 0.1 * outputs.mean(0), atol=1e-12)
+
+
 def test_a_balance_is_sinkhorns_of_all_rows() -> None:
     outputs = _logits(4, 2, 5)
     found = Balance()(outputs, 0.5)
@@ -96,8 +106,7 @@ def test_a_share_is_balanced_with_the_others(monkeypatch: pytest.MonkeyPatch) ->
     for _ in range(3):
         sums.append([share.logsumexp(0, keepdim=True) for share in logs.split([6, 3])])
         logs = (logs - logs.logsumexp(0, keepdim=True)).log_softmax(1)
-    others = iter(sums)
-    monkeypatch.setattr(
-        "backbones.pretraining.parts.sinkhorn.gathered", lambda mine: torch.cat([mine, next(others)[1]])
-    )
+    others = (each[1] for each in sums)
+    place = "backbones.pretraining.parts.sinkhorn.gathered"
+    monkeypatch.setattr(place, lambda mine: torch.cat([mine, next(others)]))
     assert torch.allclose(sinkhorn(shares[0], 0.5, 3, shared=True), whole[:6], atol=1e-12)

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from backbones.pretraining.catalogue import build_method
 from backbones.pretraining.encoder import Encoder
 from backbones.pretraining.method import Batch, Method, MethodSettings, Progress
 from backbones.pretraining.methods.byol import BYOL
@@ -127,7 +128,7 @@ class Broken(ViewStream):
 
 def pretrained(settings: MethodSettings, folder: Path, fatal: int | None = None) -> tuple[Pretrainee, list[Any]]:
     torch.manual_seed(2)
-    method = settings.build(tiny_encoder(), IMAGES)
+    method = build_method(settings, tiny_encoder(), IMAGES)
     preprocess = method.encoder.backbone.preprocess
     stream = Broken(random_images(IMAGES, side=40), range(IMAGES), preprocess, VIEWS, seed=3, recipe=LONGER)
     stream.fatal = fatal

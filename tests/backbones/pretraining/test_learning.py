@@ -20,9 +20,10 @@ from PIL import Image
 
 from backbones.base import Backbone
 from backbones.places import Places
+from backbones.pretraining.catalogue import build_method
 from backbones.pretraining.encoder import encoder_over
 from backbones.pretraining.fresh import fresh
-from backbones.pretraining.health.health import Health, fixed_views
+from backbones.pretraining.health.health import Health
 from backbones.pretraining.method import MethodSettings
 from backbones.pretraining.methods.barlow_twins import BarlowTwins
 from backbones.pretraining.methods.dcl import DCL
@@ -37,10 +38,10 @@ from backbones.training.execution import Execution
 from backbones.training.loop import fit
 from backbones.training.recipe import Recipe
 from bob.pretraining.probes import FeaturesNow, Probe
+from tasks.catalogue import open_dataset
 from tasks.classification.knn import NearestNeighbours
 from tasks.classification.linear import LinearProbe
 from tasks.datasets.base import Dataset, OpenOptions
-from tasks.datasets.catalogue import open_dataset
 
 pytestmark = pytest.mark.slow
 
@@ -126,9 +127,9 @@ def test_neighbours_are_better_than_those_of_the_random_start(name: str, seed: i
     backbone = fresh("small_stem:resnet18", NETWORK, SIZE, seed, Places())
     before = scores(copy.deepcopy(backbone), images)
     torch.manual_seed(seed)
-    trainee = Pretrainee(gate.settings.build(encoder_over(backbone), len(split)))
+    trainee = Pretrainee(build_method(gate.settings, encoder_over(backbone), len(split)))
     stream = ViewStream(split.images, range(len(split)), backbone.preprocess, gate.settings.views, seed, RECIPE)
-    health = Health(trainee, split.images, fixed_views(stream), {}, "stop")
+    health = Health(trainee, stream, {}, "stop")
     begun = time.perf_counter()
     fitted = fit(trainee, stream, RECIPE, Execution(device="cpu", workers=0), seed, evaluate=health)
     seconds = time.perf_counter() - begun

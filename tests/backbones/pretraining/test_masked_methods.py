@@ -1,5 +1,6 @@
 """What holds of every method of masked images: it learns, trains all it says it does, and resumes as it was."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from backbones.pretraining.methods.ijepa import IJEPA
 from backbones.pretraining.methods.mae import MAE
 from backbones.pretraining.methods.simmim import SimMIM
 from backbones.pretraining.pretrainee import Pretrainee
+from backbones.pretraining.views.settings import ViewGroup
 from tests.pretraining_fakes import random_batch, tiny_method
 
 METHODS: dict[str, MethodSettings] = {
@@ -109,10 +111,16 @@ def test_the_small_recipe_fits_its_architecture(name: str) -> None:
 @pytest.mark.parametrize("name", METHODS)
 def test_the_large_recipe_fits_its_architecture(name: str) -> None:
     preset = presets(name)["imagenet"]
-    thin: dict[str, Any] = {**preset.kwargs, "embed_dim": 24, "num_heads": 2, "depth": 2}
+    thin: dict[str, Any] = {**preset.kwargs, "embed_dim": 24, "num_heads": 2, "depth": 6}
     encoder = encoder_over(fresh(preset.architecture, thin, preset.size, 0, Places()))
-    settings = preset.settings if name != "data2vec" else Data2Vec()
-    assert isinstance(build_method(settings, encoder, 64), Method)
+    assert isinstance(build_method(preset.settings, encoder, 64), Method)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_views_of_another_size_are_refused(name: str) -> None:
+    settings = replace(METHODS[name], views=(ViewGroup(count=len_of(name), size=24),))
+    with pytest.raises(ValueError, match="takes views of the encoder's size, 32 x 32 pixels, not of 24"):
+        tiny_method(settings, "vit")
 
 
 def len_of(name: str) -> int:

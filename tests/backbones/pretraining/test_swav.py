@@ -11,7 +11,7 @@ from torch.nn.functional import normalize
 
 from backbones.pretraining.catalogue import build_method
 from backbones.pretraining.losses.clustering import swapped_prediction
-from backbones.pretraining.method import Method, Progress
+from backbones.pretraining.method import Progress
 from backbones.pretraining.methods import swav
 from backbones.pretraining.methods.swav import SwAV
 from backbones.pretraining.parts.queue import Queue
@@ -116,20 +116,19 @@ def test_codes_have_no_gradient() -> None:
     assert torch.allclose(found, scores.grad)
 
 
-def settled(method: Method) -> float:
+def settled() -> float:
     """The entropy of prototypes after training, as a share of the most."""
-    for step in range(60):
+    method = tiny_method(SETTINGS, "vit")
+    for step in range(20):
         updated(method, random_batch(images=16, seed=step % 3, progress=progress(step)), rate=0.3)
-    return method.health(random_batch(images=16, seed=0))["prototype_entropy"]
+    return method.eval().health(random_batch(images=16))["prototype_entropy"]
 
 
 def test_collapses_without_sinkhorn_and_not_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    healthy = settled(tiny_method(SETTINGS, "vit"))
+    """Of five seeds 0.85 and more with it, 0.02 and less where each view's own assignment is the target."""
+    assert settled() > 0.6
     monkeypatch.setattr(swav, "sinkhorn", lambda scores, epsilon, iterations: (scores / epsilon).softmax(1))
-    collapsed = settled(tiny_method(SETTINGS, "vit"))
-    print(healthy, collapsed)
-    assert healthy > 0.8
-    assert collapsed < 0.5
+    assert settled() < 0.1
 
 
 def test_a_restart_changes_no_bit() -> None:
