@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 
+from backbones.base import resolve_device
 from backbones.pretraining.beginning import Beginning, begun_from, drawn
 from backbones.pretraining.catalogue import build_method
 from backbones.pretraining.checks import check_comparisons, check_images, check_views_fit
@@ -67,14 +68,14 @@ def prepare(method: str, options: PretrainOptions, opening: OpenOptions, executi
     images = material(options.data, opening)
     beginning = _beginning(asked, options, opening)
     backbone = beginning.backbone
-    check_images(asked.recipe.global_batch, len(images.rows))
+    check_images(asked.recipe.global_batch, len(images.images))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_of(options.seed, HEADS, 0))
-        built = build_method(asked.settings, encoder_over(backbone), len(images.rows), opening.places)
+        built = build_method(asked.settings, encoder_over(backbone), len(images.images), opening.places)
     check_comparisons(method, built, asked.recipe.global_batch)
     check_views_fit(built, asked.settings.views)
     stream = ViewStream(
-        images.images, images.rows, backbone.preprocess, asked.settings.views, options.seed, asked.recipe
+        images.images, range(len(images.images)), backbone.preprocess, asked.settings.views, options.seed, asked.recipe
     )
     found = probes(options.probe, backbone, opening, FeaturesNow(execution.workers, execution.precision))
     name = options.name or _name(asked, backbone.card.architecture, images, options.seed)
@@ -130,15 +131,14 @@ def train(prepared: Pretraining, options: PretrainOptions, execution: Execution,
         if (folder / FINISHED).exists():
             progress.say(f"run {prepared.run} is finished: nothing to do")
             return newest(folder)
-        health = Health(prepared.trainee, prepared.stream, prepared.probes, options.alarm.value)
-        with Live(folder, prepared.settings, prepared.asked.recipe.epochs, progress) as live:
+        with Live(folder, prepared.settings, prepared.asked.recipe.epochs, prepared.probes, progress) as live:
             fitted = fit(
                 prepared.trainee,
                 prepared.stream,
                 prepared.asked.recipe,
                 replace(execution, folder=folder, report=live.report),
                 prepared.seed,
-                evaluate=health,
+                evaluate=_health(prepared, options, execution),
                 log=live,
                 settings=dotted({**prepared.settings, "recipe": {}}),
                 publish=_publisher(prepared, options),
@@ -159,6 +159,13 @@ def _facts(prepared: Pretraining) -> dict[str, Any]:
         "warnings": list(dataset.warnings),
         "made_by": provenance().model_dump(),
     }
+
+
+def _health(prepared: Pretraining, options: PretrainOptions, execution: Execution) -> Health:
+    """Compared with the method as it begins, on the device that trains where that is one."""
+    if execution.devices == 1:
+        prepared.trainee.to(resolve_device(execution.device))
+    return Health(prepared.trainee, prepared.stream, prepared.probes, options.alarm.value)
 
 
 def _publisher(prepared: Pretraining, options: PretrainOptions) -> Publisher:

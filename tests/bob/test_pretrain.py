@@ -19,23 +19,33 @@ from PIL import Image
 from backbones.catalogue import load
 from backbones.pretraining.catalogue import METHODS, described, settings_class
 from backbones.training.execution import Execution
+from backbones.training.outcomes import CollapsedError
 from bob.interrupt import EXIT_REQUEUE
-from bob.options import PretrainOptions
+from bob.options import Alarm, PretrainOptions
 from bob.plan import PlanError
 from bob.pretrain import Pretraining, prepare, train
 from bob.pretraining.asked import asked_for
+from bob.pretraining.material import material
 from bob.pretraining.page import page
 from bob.progress import Progress
 from bob.show import describe
 from tasks.datasets.base import OpenOptions
+from tasks.datasets.partition import partition
 
 KWARGS = "{channels: [8, 8, 16, 16]}"
 SETTINGS = ["recipe.epochs=2", "recipe.global_batch=8", "recipe.warmup_epochs=0", "method.projector=[16, 8]"]
 OPTIONS = PretrainOptions(
-    data="unlabelled:photos", settings=SETTINGS, arch="timm:resnet10t", kwargs=KWARGS, size=32, name="tiny"
+    data="unlabelled:photos",
+    settings=SETTINGS,
+    arch="timm:resnet10t",
+    kwargs=KWARGS,
+    size=32,
+    name="tiny",
+    alarm=Alarm.WARN,
 )
 ASKED = ("--data", "unlabelled:photos", "--arch", "timm:resnet10t", "--kwargs", KWARGS, "--size", "32")
-COMMAND = ("pretrain", "simclr", *ASKED, "--device", "cpu", "--workers", "1", "--set", *SETTINGS)
+COMMAND = ("pretrain", "simclr", *ASKED, "--device", "cpu", "--workers", "1", "--alarm", "warn", "--set", *SETTINGS)
+"""Noise is no thing to learn: in a few steps the alarm may well sound."""
 STEPS = 6
 """24 images in two epochs of three batches."""
 
@@ -220,11 +230,30 @@ def test_unreadable_images_are_named_or_left_out_and_counted(bob: Any, photos: P
     assert kept["settings"]["data"]["images"] == 23
 
 
+def test_images_that_tasks_test_on_are_left_out_where_a_set_has_no_parts(photos: Path) -> None:
+    found = material("images:photos", OpenOptions())
+    tested = partition(found.dataset, 0).test.names
+    assert found.part == "all but what is tested"
+    assert set(found.images.names) == {f"{at % 2}/{at:02}.png" for at in range(24)} - set(tested)
+    assert len(material("images:photos:all", OpenOptions()).images) == 24
+    photos.rename(photos.with_name("train"))
+    assert len(material("unlabelled:train", OpenOptions()).images) == 24
+
+
 def test_divergence_is_told_with_its_step_and_publishes_nothing(bob: Any) -> None:
     code, said = bob(*COMMAND, "recipe.learning_rate=1e30", "recipe.optimiser=sgd", "--name", "wild")
     assert code == 1
     assert "training diverged" in said
     assert not list(Path("outputs/pretraining/wild").glob("published/step-*"))
+
+
+def test_a_collapse_stops_the_training_and_publishes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("backbones.pretraining.health.health.fallen", lambda *_: ["all is one point"])
+    with pytest.raises(CollapsedError, match="by the end of epoch 1: all is one point"):
+        trained(alarm=Alarm.STOP, publish_every=1)
+    folder = Path("outputs/pretraining/tiny")
+    assert not (folder / "published").exists()
+    assert "collapsed by the end of epoch 1" in (folder / "page.html").read_text()
 
 
 def test_a_run_can_begin_from_a_published_one() -> None:
@@ -247,7 +276,7 @@ def test_a_probe_is_the_harness_own_number(bob: Any, tmp_path: Path) -> None:
     code, said = bob(*COMMAND, "--name", "tiny", "--probe", "images:labelled")
     assert code == 0, said
     rows = list(csv.DictReader(logs("tiny")["epochs.csv"].decode().splitlines()))
-    assert list(rows[0])[:3] == ["step", "epoch", "loss"]
+    assert {"loss", "rank_me", "collapsed", "z_deviation", "knn", "linear"} < set(rows[0])
     asked = ("--backbones", "checkpoint:tiny", "--tasks", "classification.knn", "classification.linear")
     code, said = bob("run", *asked, "--datasets", "images:labelled", "--device", "cpu", "--workers", "1")
     assert code == 0, said
