@@ -124,7 +124,7 @@ def as_it_is(method: Any) -> None:
     """The settings alone make the twin."""
 
 
-HEADS = {"outputs": 64, "hidden": 512, "bottleneck": 64, "frozen_epochs": 0, "momentum": 0.9}
+HEADS = {"outputs": 64, "hidden": 512, "bottleneck": 64, "frozen_epochs": 0, "momentum": 0.99}
 HONEST: dict[str, MethodSettings] = {
     "simsiam": SimSiam(views=VIEWS, projector=(64, 64), predictor=16),
     "byol": BYOL(views=VIEWS, projector=(64, 32), predictor=64, momentum=0.9),

@@ -1,6 +1,7 @@
 """Pretraining on two processes, and after a restart, comes to what one uninterrupted process comes to."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +11,15 @@ from torch import Tensor
 
 from backbones.pretraining.catalogue import build_method
 from backbones.pretraining.encoder import Encoder
+from backbones.pretraining.losses.contrastive import info_nce
 from backbones.pretraining.method import Batch, Method, MethodSettings, Progress
 from backbones.pretraining.methods.byol import BYOL
 from backbones.pretraining.methods.deepcluster_v2 import DeepClusterV2
 from backbones.pretraining.methods.dino import DINO
 from backbones.pretraining.methods.nnclr import NNCLR
-from backbones.pretraining.methods.simclr import SimCLR, _SimCLR
 from backbones.pretraining.methods.swav import SwAV
 from backbones.pretraining.parts.mlp import mlp
+from backbones.pretraining.parts.projections import Projections
 from backbones.pretraining.pretrainee import Pretrainee
 from backbones.pretraining.views.settings import ViewGroup
 from backbones.pretraining.views.stream import Item, ViewStream
@@ -38,12 +40,12 @@ TOLERANCE = 1e-5
 """The loss is in float32, whose sums in another order differ by 1e-7 of numbers up to 10."""
 
 
-class Recording(_SimCLR):
+class Recording(Projections):
     """SimCLR without BatchNorm, which alone would see how a batch is shared; it keeps the gradients of every step."""
 
-    def __init__(self, settings: SimCLR, encoder: Encoder) -> None:
-        super().__init__(settings, encoder)
-        self.projector = mlp((encoder.dim, *settings.projector), norm=False)
+    def __init__(self, encoder: Encoder) -> None:
+        super().__init__(encoder, (32, 16), partial(info_nce, temperature=0.1))
+        self.projector = mlp((encoder.dim, 32, 16), norm=False)
         count = sum(parameter.numel() for parameter in self.parameters() if parameter.requires_grad)
         self.gradients = torch.nn.Parameter(torch.zeros(3, count), requires_grad=False)
 
@@ -55,7 +57,7 @@ class Recording(_SimCLR):
 
 def recording() -> Method:
     torch.manual_seed(1)
-    return Recording(SimCLR(views=VIEWS, projector=(32, 16)), tiny_encoder("vit"))
+    return Recording(tiny_encoder("vit"))
 
 
 def stream_of(method: Method, recipe: Recipe = RECIPE) -> ViewStream:
@@ -106,7 +108,7 @@ def test_what_compares_images_is_not_accumulated() -> None:
 
 RESUMED: dict[str, MethodSettings] = {
     "byol": BYOL(views=VIEWS, projector=(16, 8), predictor=16),
-    "nnclr": NNCLR(views=VIEWS, projector=(16, 8), predictor=16, queue=12),
+    "nnclr": NNCLR(views=VIEWS, projector=(16, 8), predictor=(16, 8), queue=12),
     "swav": SwAV(views=VIEWS, projector=(16, 8), prototypes=6, frozen_epochs=0, queue=12, queue_from_epoch=0),
     "deepcluster_v2": DeepClusterV2(views=VIEWS, projector=(16, 8), clusters=4, heads=2),
     "dino": DINO(views=VIEWS, outputs=16, hidden=16, bottleneck=8, frozen_epochs=0),
