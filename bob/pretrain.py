@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from safetensors import SafetensorError
@@ -24,7 +24,7 @@ from backbones.training.loop import fit
 from backbones.training.order import steps_an_epoch
 from backbones.training.outcomes import OutOfMemory
 from backbones.training.workers import WorkerLost
-from bob.options import PretrainOptions
+from bob.options import Alarm, PretrainOptions
 from bob.pretraining.asked import Asked, asked_for
 from bob.pretraining.folder import alone, begin, newest, plain, write
 from bob.pretraining.live import Live
@@ -130,7 +130,8 @@ def train(prepared: Pretraining, options: PretrainOptions, execution: Execution,
         if (folder / FINISHED).exists():
             progress.say(f"run {prepared.run} is finished: nothing to do")
             return newest(folder)
-        health = Health(prepared.trainee, prepared.stream, prepared.probes, options.alarm.value)
+        alarm: Literal["stop", "warn"] = "stop" if options.alarm is Alarm.STOP else "warn"
+        health = Health(prepared.trainee, prepared.stream, prepared.probes, alarm)
         with Live(folder, prepared.settings, prepared.asked.recipe.epochs, progress) as live:
             fitted = fit(
                 prepared.trainee,
