@@ -111,7 +111,7 @@ RESUMED: dict[str, MethodSettings] = {
     "nnclr": NNCLR(views=VIEWS, projector=(16, 8), predictor=(16, 8), queue=12),
     "swav": SwAV(views=VIEWS, projector=(16, 8), prototypes=6, frozen_epochs=0, queue=12, queue_from_epoch=0),
     "deepcluster_v2": DeepClusterV2(views=VIEWS, projector=(16, 8), clusters=4, heads=2),
-    "dino": DINO(views=VIEWS, outputs=16, hidden=16, bottleneck=8, frozen_epochs=0),
+    "dino": DINO(views=VIEWS, outputs=16, hidden=16, bottleneck=8, frozen_epochs=2),
 }
 LONGER = Recipe(epochs=3, global_batch=8, learning_rate=1e-2, warmup_epochs=1)
 """9 steps."""

@@ -3,6 +3,7 @@
 import copy
 import pickle
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -13,27 +14,40 @@ from backbones.pretraining.health.batch_statistics import batch_statistics
 from backbones.pretraining.health.closeness import closeness
 from backbones.pretraining.health.collapse import LEAST, Sign, fallen, signs_of
 from backbones.pretraining.health.health import Health, fixed_views, onsets
+from backbones.pretraining.method import Method, MethodSettings
 from backbones.training.execution import Execution
 from backbones.training.loop import fit
 from backbones.training.outcomes import CollapsedError
-from tests.collapsing import HONEST, IMAGES, RECIPE, TWINS, after_training, beginning
+from tests.collapsing import IMAGES, PAIRS, RECIPE, Pair, as_it_is, beginning
+from tests.pretraining_fakes import tiny_method
+from tests.pretraining_twins import pattern_batch, trained
 
 
-@pytest.mark.parametrize("name", HONEST)
-def test_a_sound_training_sets_off_no_alarm(name: str) -> None:
-    health, trainee = after_training(HONEST[name], None, "stop")
-    assert health(trainee)["collapsed"] == 0
+def after(settings: MethodSettings, spoil: Callable[[Any], None], pair: Pair) -> list[str]:
+    """What has fallen, of fixed views, by a training's end."""
+    method = tiny_method(settings, "vit")
+    spoil(method)
+    before = signs(method)
+    return fallen(before, signs(trained(method, pair.steps, pair.rate)))
 
 
-@pytest.mark.parametrize("name", TWINS)
-def test_its_twin_does_in_as_many_steps(name: str) -> None:
-    health, trainee = after_training(TWINS[name].settings, TWINS[name].spoil, "stop")
-    with pytest.raises(CollapsedError, match="representations collapsed: "):
-        health(trainee)
+@torch.no_grad()
+def signs(method: Method) -> dict[str, Sign]:
+    batch = pattern_batch(1000, images=64)
+    with batch_statistics(method):
+        return signs_of(method.watched(method.represent(batch), batch.progress), views=2)
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_twins_that_must_fail_are_seen_and_sound_methods_are_not(name: str) -> None:
+    """In as many steps."""
+    pair = PAIRS[name]
+    assert after(pair.honest, as_it_is, pair) == []
+    assert after(pair.spoilt, pair.spoil, pair) != []
 
 
 def test_a_training_is_stopped_and_says_why() -> None:
-    health, trainee, stream = beginning(TWINS["swav"].settings, TWINS["swav"].spoil, "stop")
+    health, trainee, stream = beginning(PAIRS["swav"].spoilt, PAIRS["swav"].spoil, "stop")
     execution = Execution(device="cpu", workers=0)
     with pytest.raises(CollapsedError) as caught:
         fit(trainee, stream, RECIPE, execution, seed=0, evaluate=health)
@@ -48,7 +62,7 @@ def test_a_training_is_stopped_and_says_why() -> None:
 
 
 def test_or_warned_of_once_and_noted() -> None:
-    health, trainee, stream = beginning(TWINS["swav"].settings, TWINS["swav"].spoil, "warn")
+    health, trainee, stream = beginning(PAIRS["swav"].spoilt, PAIRS["swav"].spoil, "warn")
     with warnings.catch_warnings(record=True) as seen:
         warnings.simplefilter("always")
         fitted = fit(trainee, stream, RECIPE, Execution(device="cpu", workers=0), seed=0, evaluate=health)
@@ -60,7 +74,7 @@ def test_or_warned_of_once_and_noted() -> None:
 
 
 def test_every_number_by_name_and_nothing_is_changed() -> None:
-    health, trainee, stream = beginning(HONEST["byol"], None, "warn", probes={"knn": lambda backbone: 0.25})
+    health, trainee, stream = beginning(PAIRS["byol"].honest, as_it_is, "warn", probes={"knn": lambda backbone: 0.25})
     trainee.train()
     before = copy.deepcopy(trainee.state_dict())
     modes = [module.training for module in trainee.modules()]
@@ -78,7 +92,7 @@ def test_every_number_by_name_and_nothing_is_changed() -> None:
 
 
 def test_fixed_views_are_spread_over_the_set() -> None:
-    _, _, stream = beginning(HONEST["byol"], None, "warn")
+    _, _, stream = beginning(PAIRS["byol"].honest, as_it_is, "warn")
     batch = fixed_views(stream, most=3)
     assert batch.rows.tolist() == [0, IMAGES // 2 - 1, IMAGES - 1]
 
