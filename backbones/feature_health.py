@@ -78,22 +78,31 @@ def health(
     )
 
 
-def effective_rank(rows: Float[np.ndarray, "n dim"]) -> float:
-    """exp of the entropy of the singular values' shares, of the centred rows; 0 where they do not vary.
+def effective_rank(rows: Float[np.ndarray, "n dim"], centred: bool = True) -> float:
+    """:func:`effective_number` of the singular values of the rows (``centred``: about their mean); 0 of none.
 
     >>> round(effective_rank(np.array([[1.0, 0], [-1, 0], [0, 1], [0, -1]])), 6)
     2.0
     """
-    centred = rows - rows.mean(0)
-    scale = float(np.abs(centred).max(initial=0.0))
+    moved = rows - rows.mean(0) if centred else rows
+    scale = float(np.abs(moved).max(initial=0.0))
     if scale <= 1e-6 * float(np.abs(rows).max(initial=0.0)):
         return 0.0
-    centred /= scale
+    moved = moved / scale
     # From the smaller Gram matrix: a singular value decomposition would copy all rows. Below 1e-14 is its rounding.
-    squares = np.linalg.eigvalsh(centred @ centred.T if len(rows) < rows.shape[1] else centred.T @ centred)
-    values = np.sqrt(squares[squares > 1e-14 * squares[-1]])
-    shares = values / values.sum()
-    return float(np.exp(-(shares * np.log(shares)).sum()))
+    squares = np.linalg.eigvalsh(moved @ moved.T if len(rows) < rows.shape[1] else moved.T @ moved)
+    return effective_number(np.sqrt(squares[squares > 1e-14 * squares[-1]]))
+
+
+def effective_number(values: Float[np.ndarray, " n"]) -> float:
+    """exp of the entropy of the shares of values that are not negative: k equal ones among zeros are k; 0 of none.
+
+    >>> round(effective_number(np.array([3.0, 3.0, 0.0])), 6)
+    2.0
+    """
+    positive = values[values > 0]
+    shares = positive / positive.sum()
+    return float(np.exp(-(shares * np.log(shares)).sum())) if len(shares) else 0.0
 
 
 def _spread(blocks: Iterable[NDArray[Any]], rows: int) -> Float[np.ndarray, "n dim"]:

@@ -105,25 +105,27 @@ def spread(arguments: list[str]) -> list[str]:
 @from_options(Asked, RunOptions, TrainingOptions)
 def run_command(asked: Asked, options: RunOptions, training: TrainingOptions) -> None:
     """Run a plan (without one: the demo) and print the board. What is done already is not computed again."""
-    from bob.gauntlet import Gauntlet
+    from bob.gauntlet import Gauntlet, Summary
     from bob.interrupt import EXIT_REQUEUE, Interrupted, stop_cleanly
     from bob.progress import Progress
     from results.store import Store
 
-    cells, roster = _resolve(asked, options)
+    keys, summary = set[str](), Summary()
     with Progress() as progress:
-        execution = _execution(options, training, progress)
-        gauntlet = Gauntlet(roster, Store(options.store), _extractor(options, progress), progress.say, execution)
+        execution, extractor = _execution(options, training, progress), _extractor(options, progress)
         try:
             with stop_cleanly():
-                summary = gauntlet.run(cells)
+                for also in _rounds(asked, options, progress):
+                    found, roster = _resolve(asked, options, also)
+                    cells = [cell for cell in found if cell.key not in keys]
+                    keys.update(cell.key for cell in cells)
+                    summary += Gauntlet(roster, Store(options.store), extractor, progress.say, execution).run(cells)
         except Interrupted as stop:
             progress.say(f"stopped by {stop}: everything finished is kept; the same command goes on from here")
             raise typer.Exit(EXIT_REQUEUE) from None
         except OSError as error:  # the store itself cannot be written: no cell's fault, and nothing to record it in
             progress.say(f"stopped: {error}")
             raise typer.Exit(EXIT_FAILED) from None
-    keys = {cell.key for cell in cells}
     _show_board([each for each in _everything(Store(options.store)) if each.key in keys], options.store, PAGE)
     counts = f"{summary.computed} cells computed, {summary.found} found done, {summary.refused} not applicable"
     typer.echo(f"{counts}, {len(summary.failures)} failed")
@@ -299,7 +301,18 @@ def _open_options(options: DataOptions) -> "OpenOptions":
     return OpenOptions(places, options.cache, options.skip_unreadable, drop_bad_boxes=options.drop_bad_boxes)
 
 
-def _resolve(asked: Asked, options: RunOptions) -> "tuple[list[Cell], Roster]":
+def _rounds(asked: Asked, options: RunOptions, progress: "Progress") -> Iterator[list[str]]:
+    """What is to be run beside what is asked for: checkpoints of a run that is watched, a list each time some come."""
+    from bob.watch import watched
+
+    if not asked.watch:
+        yield []
+        return
+    with _mistakes_as_lines():
+        yield from watched(asked.watch, _open_options(options).places, progress.say)
+
+
+def _resolve(asked: Asked, options: RunOptions, also: Sequence[str] = ()) -> "tuple[list[Cell], Roster]":
     from backbones.catalogue import left_out
     from bob.plan import read_plan, resolve
     from bob.roster import Roster
@@ -309,7 +322,7 @@ def _resolve(asked: Asked, options: RunOptions) -> "tuple[list[Cell], Roster]":
         if asked.plan is not None:
             opening = replace(opening, places=opening.places.beside(asked.plan))
         mistakes: list[str] = []
-        roster, plan = Roster(opening.places), read_plan(asked, mistakes)
+        roster, plan = Roster(opening.places), read_plan(asked, mistakes, also)
         for line in left_out(plan.backbones):
             typer.echo(line, err=True)
         return resolve(plan, roster, opening, options.precision.value, mistakes), roster

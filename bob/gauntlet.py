@@ -51,6 +51,14 @@ class Summary:
     refused: int = 0
     failures: list[str] = field(default_factory=list)
 
+    def __add__(self, other: "Summary") -> "Summary":
+        return Summary(
+            self.computed + other.computed,
+            self.found + other.found,
+            self.refused + other.refused,
+            self.failures + other.failures,
+        )
+
 
 def states(cells: Sequence[Cell], store: Store) -> Iterator[tuple[Cell, State, str]]:
     """What would run, cell by cell, and why."""

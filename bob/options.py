@@ -41,6 +41,7 @@ class Asked:
     tasks: Annotated[list[str], _option("Tasks by name.")] = field(default_factory=list)
     datasets: Annotated[list[str], _option("Datasets by name; each task is put to each.")] = field(default_factory=list)
     seeds: Annotated[list[int], _option("Seeds; a plan's own win.")] = field(default_factory=lambda: [0])
+    watch: Annotated[str, _option("A run of bob pretrain: its checkpoints too, as they appear, till its end.")] = ""
 
 
 @dataclass(frozen=True)

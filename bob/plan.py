@@ -113,8 +113,8 @@ class Cell:
         )
 
 
-def read_plan(asked: Asked, mistakes: list[str]) -> Plan:
-    """The plan asked for: a file, names from the command line, or the embedded demo.
+def read_plan(asked: Asked, mistakes: list[str], also: Sequence[str] = ()) -> Plan:
+    """The plan asked for: a file, names from the command line, or the embedded demo; ``also`` these backbones.
 
     What is wrong with it is added to ``mistakes``, a line each; raises :class:`PlanError` where nothing can be read.
     """
@@ -123,7 +123,7 @@ def read_plan(asked: Asked, mistakes: list[str]) -> Plan:
         raise PlanError(["give either a plan file or --backbones/--tasks/--datasets, not both"])
     if named:
         entries = [{"task": task, "dataset": list(asked.datasets)} for task in asked.tasks]
-        content = {"backbones": asked.backbones, "tasks": entries, "seeds": asked.seeds}
+        content = {"backbones": [*asked.backbones, *also], "tasks": entries, "seeds": asked.seeds}
         return parse_plan(content, "command line", mistakes)
     try:
         content = read_yaml(asked.plan) if asked.plan else load_yaml(_demo(), "demo plan")
@@ -131,6 +131,8 @@ def read_plan(asked: Asked, mistakes: list[str]) -> Plan:
         raise PlanError([f"no plan {str(asked.plan)!r} in {Path.cwd()}"]) from None
     except (OSError, ValueError) as error:
         raise PlanError([str(error)]) from None
+    if also and isinstance(content, dict):
+        content = {**content, "backbones": [*_listed(content.get("backbones")), *also]}
     return parse_plan(content, str(asked.plan or "demo plan"), mistakes)
 
 

@@ -1,6 +1,5 @@
 """``bob pretrain``: a method, images and a backbone put together, trained in a folder of their own, and published."""
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -10,10 +9,12 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 
+from backbones.base import resolve_device
 from backbones.pretraining.beginning import Beginning, begun_from, drawn
 from backbones.pretraining.catalogue import build_method
 from backbones.pretraining.checks import check_comparisons, check_images, check_views_fit
 from backbones.pretraining.encoder import encoder_over
+from backbones.pretraining.health.health import Health, onsets
 from backbones.pretraining.pretrainee import Pretrainee
 from backbones.pretraining.publishing import Lineage, Publisher, digest
 from backbones.pretraining.runs import FINISHED, RUNS
@@ -26,7 +27,7 @@ from backbones.training.outcomes import OutOfMemory
 from backbones.training.workers import WorkerLost
 from bob.options import PretrainOptions
 from bob.pretraining.asked import Asked, asked_for
-from bob.pretraining.folder import alone, begin, newest, write
+from bob.pretraining.folder import alone, begin, newest, plain, write
 from bob.pretraining.live import Live
 from bob.pretraining.material import Material, material
 from bob.pretraining.page import dotted
@@ -67,19 +68,29 @@ def prepare(method: str, options: PretrainOptions, opening: OpenOptions, executi
     images = material(options.data, opening)
     beginning = _beginning(asked, options, opening)
     backbone = beginning.backbone
-    check_images(asked.recipe.global_batch, len(images.rows))
+    check_images(asked.recipe.global_batch, len(images.images))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_of(options.seed, HEADS, 0))
-        built = build_method(asked.settings, encoder_over(backbone), len(images.rows))
+        built = build_method(asked.settings, encoder_over(backbone), len(images.images), opening.places)
     check_comparisons(method, built, asked.recipe.global_batch)
     check_views_fit(built, asked.settings.views)
     stream = ViewStream(
-        images.images, images.rows, backbone.preprocess, asked.settings.views, options.seed, asked.recipe
+        images.images, range(len(images.images)), backbone.preprocess, asked.settings.views, options.seed, asked.recipe
     )
     found = probes(options.probe, backbone, opening, FeaturesNow(execution.workers, execution.precision))
     name = options.name or _name(asked, backbone.card.architecture, images, options.seed)
-    settings = _settings(asked, images, beginning, found, options.seed, execution.precision)
-    return Pretraining(RUNS / name, asked, images, beginning, Pretrainee(built), stream, found, options.seed, settings)
+    settings = {
+        "method": {"name": method, **asdict(asked.settings), **built.facts()},
+        "recipe": asdict(asked.recipe),
+        "seed": options.seed,
+        "precision": execution.precision,
+        **_weights(beginning),
+        "data": images.facts,
+        "probes": {name: probe.dataset.manifest_sha256 for name, probe in found.items()},
+    }
+    return Pretraining(
+        RUNS / name, asked, images, beginning, Pretrainee(built), stream, found, options.seed, plain(settings)
+    )
 
 
 def _beginning(asked: Asked, options: PretrainOptions, opening: OpenOptions) -> Beginning:
@@ -96,23 +107,13 @@ def _name(asked: Asked, architecture: str, images: Material, seed: int) -> str:
     return "-".join([*filter(None, plain), *([f"seed{seed}"] if seed else [])])
 
 
-def _settings(
-    asked: Asked, images: Material, beginning: Beginning, found: Mapping[str, Probe], seed: int, precision: str
-) -> dict[str, Any]:
-    """What the weights and the history depend on, as plain values."""
+def _weights(beginning: Beginning) -> dict[str, Any]:
+    """What a training begins with, as ``run.yaml`` says it."""
     parent = beginning.parent
-    values = {
-        "method": {"name": asked.method, **asdict(asked.settings)},
-        "recipe": asdict(asked.recipe),
+    return {
         "architecture": {**asdict(beginning.architecture), "size": list(beginning.backbone.preprocess.size)},
         "init": None if parent is None else {"name": parent.name, "weights_sha256": parent.weights_sha256},
-        "data": images.facts,
-        "probes": {name: probe.dataset.manifest_sha256 for name, probe in found.items()},
-        "seed": seed,
-        "precision": precision,
     }
-    plain: dict[str, Any] = json.loads(json.dumps(values))
-    return plain
 
 
 def train(prepared: Pretraining, options: PretrainOptions, execution: Execution, progress: Progress) -> str:
@@ -130,19 +131,20 @@ def train(prepared: Pretraining, options: PretrainOptions, execution: Execution,
         if (folder / FINISHED).exists():
             progress.say(f"run {prepared.run} is finished: nothing to do")
             return newest(folder)
-        with Live(folder, prepared.settings, prepared.asked.recipe.epochs, progress) as live:
+        with Live(folder, prepared.settings, prepared.asked.recipe.epochs, prepared.probes, progress) as live:
             fitted = fit(
                 prepared.trainee,
                 prepared.stream,
                 prepared.asked.recipe,
                 replace(execution, folder=folder, report=live.report),
                 prepared.seed,
-                evaluate=Evaluation(prepared.probes),
+                evaluate=_health(prepared, options, execution),
                 log=live,
                 settings=dotted({**prepared.settings, "recipe": {}}),
                 publish=_publisher(prepared, options),
             )
-        facts = {"steps": fitted.steps, "images_per_second": fitted.images_per_second, "notes": fitted.notes}
+        notes = {**fitted.notes, **({"collapsed": began} if (began := onsets(fitted.epochs)) else {})}
+        facts = {"steps": fitted.steps, "images_per_second": fitted.images_per_second, "notes": notes}
         write(folder / FINISHED, facts)
     return newest(folder)
 
@@ -159,15 +161,11 @@ def _facts(prepared: Pretraining) -> dict[str, Any]:
     }
 
 
-class Evaluation:
-    """What is asked after every epoch; sent to other processes where several train."""
-
-    def __init__(self, asked: Mapping[str, Probe]) -> None:
-        self.asked = dict(asked)
-
-    def __call__(self, model: Any) -> dict[str, float]:
-        backbone = model.method.published()
-        return {name: probe(backbone) for name, probe in self.asked.items()}
+def _health(prepared: Pretraining, options: PretrainOptions, execution: Execution) -> Health:
+    """Compared with the method as it begins, on the device that trains where that is one."""
+    if execution.devices == 1:
+        prepared.trainee.to(resolve_device(execution.device))
+    return Health(prepared.trainee, prepared.stream, prepared.probes, options.alarm.value)
 
 
 def _publisher(prepared: Pretraining, options: PretrainOptions) -> Publisher:

@@ -4,13 +4,20 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from results.record import BackboneFacts, Cell, Cost, Failure, Identity, Provenance, Record, ScoreRow
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Workers share the cores: threads of several of them, each waiting for its own in a loop, would take them away.
+    os.environ["OMP_NUM_THREADS"] = "1"
+    torch.set_num_threads(1)
 
 SERVER = """
 import json, os, sys, traceback
@@ -63,6 +70,13 @@ class Bob:
         code = self.wait(self.start(*arguments))
         return code, self.log.read_bytes()[before:].decode()
 
+    def until(self, words: str, seconds: float = 120.0) -> None:
+        """Wait till a command that was started has printed these words."""
+        deadline = time.monotonic() + seconds
+        while words not in (self.log.read_text() if self.log.exists() else ""):
+            assert time.monotonic() < deadline, f"{words!r} was not printed in {seconds:g} s"
+            time.sleep(0.02)
+
     def _ask(self, question: dict[str, object]) -> int:
         assert self.server.stdin is not None
         assert self.server.stdout is not None
@@ -73,7 +87,7 @@ class Bob:
 
 @pytest.fixture(scope="session")
 def bob_server() -> Iterator["subprocess.Popen[str]"]:
-    environment = {**os.environ, "COLUMNS": "160", "OMP_NUM_THREADS": "2"}
+    environment = {**os.environ, "COLUMNS": "160", "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "2")}
     with subprocess.Popen(
         [sys.executable, "-c", SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
     ) as server:

@@ -50,6 +50,12 @@ def random_batch(
     return Batch(views, torch.arange(images), progress)
 
 
+def in_double(method: Method, batch: Batch) -> tuple[Method, Batch]:
+    """Both in float64, for loops that are to agree to the last digits."""
+    views = tuple(view._replace(images=view.images.double(), boxes=view.boxes.double()) for view in batch.views)
+    return method.double(), batch._replace(views=views)
+
+
 def updated(method: Method, batch: Batch, rate: float = 0.1) -> float:
     """One step of plain gradient descent with the method's hooks, as the loop makes it; the loss before it."""
     outputs = method.represent(batch)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from backbones.plugins import Plugin, Plugins
 
 if TYPE_CHECKING:
+    from backbones.places import Places
     from backbones.pretraining.encoder import Encoder
     from backbones.pretraining.method import Method, MethodSettings
     from backbones.pretraining.preset import Preset
@@ -45,9 +46,15 @@ def presets(method: str) -> "dict[str, Preset]":
     return found
 
 
-def build_method(settings: "MethodSettings", encoder: "Encoder", images: int) -> "Method":
-    """Raises ``ValueError`` where the encoder is not of the kind the method needs, naming the methods that fit."""
+def build_method(
+    settings: "MethodSettings", encoder: "Encoder", images: int, places: "Places | None" = None
+) -> "Method":
+    """The method for a set of so many images; other backbones that it needs are found in ``places``.
+
+    Raises ``ValueError`` where the encoder is not of the kind the method needs, naming the methods that fit."""
+    from backbones.places import Places
     from backbones.pretraining.encoder import TokenEncoder
+    from backbones.pretraining.method import Given
 
     offers = {"any"} | ({"map"} if encoder.map_dim else set())
     offers |= {"tokens"} if isinstance(encoder, TokenEncoder) else set()
@@ -57,7 +64,7 @@ def build_method(settings: "MethodSettings", encoder: "Encoder", images: int) ->
             f"{type(settings).__name__} needs {_SAID[settings.needs]}, and {encoder.backbone.card.name} has none; "
             f"methods that can train it: {', '.join(fitting)}"
         )
-    return settings.build(encoder, images)
+    return settings.build(encoder, Given(images, places or Places()))
 
 
 def _described(plugin: Plugin) -> Described:

@@ -74,7 +74,7 @@ class TokenEncoder(Encoder):
         images: Float[Tensor, "batch 3 height width"],
         keep: Int64[Tensor, "batch kept"] | None = None,
         replaced: Bool[Tensor, "batch patches"] | None = None,
-        replacement: Float[Tensor, " width"] | None = None,
+        replacement: Float[Tensor, " dim"] | None = None,
         blocks: Sequence[int] = (),
     ) -> Tokens:
         """All patches in rows, or those numbered by ``keep`` in its order; where ``replaced``, a patch's embedding is

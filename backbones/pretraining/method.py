@@ -12,6 +12,7 @@ from pydantic.dataclasses import dataclass as settings_dataclass
 from torch import Tensor, nn
 
 from backbones.base import Backbone
+from backbones.places import Places
 from backbones.pretraining.encoder import Encoder
 from backbones.pretraining.views.settings import ViewGroup
 
@@ -117,10 +118,24 @@ class Method(nn.Module, ABC):
         """What the result also depends on (a teacher's weights): a training goes on only with the same."""
         return {}
 
+    def watched(self, outputs: Outputs, progress: Progress) -> Outputs:
+        """What must go on telling images apart: an alarm looks at those of them that are a vector of each image, or
+        of each of its views.
+        """
+        return outputs
+
     @torch.no_grad()
     def health(self, batch: Batch) -> dict[str, float]:
         """Numbers of its own on fixed views, in evaluation mode (a teacher's entropy); every time the same names."""
         return {}
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a method is built for besides its encoder: so many ``images``; other backbones are found in ``places``."""
+
+    images: int
+    places: Places
 
 
 @settings_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -136,8 +151,8 @@ class MethodSettings(ABC):
     views: tuple[ViewGroup, ...] = (ViewGroup(count=2),)
 
     @abstractmethod
-    def build(self, encoder: Encoder, images: int) -> Method:
-        """The method over this encoder, its heads drawn from torch's generator, for a set of ``images`` images.
+    def build(self, encoder: Encoder, given: Given) -> Method:
+        """The method over this encoder, its heads drawn from torch's generator.
 
         Raises ``ValueError`` for settings that do not go together, or an encoder that does not fit.
         """
@@ -148,3 +163,13 @@ def check_views(settings: MethodSettings, count: int) -> None:
     made = sum(group.count for group in settings.views)
     if made != count:
         raise ValueError(f"{type(settings).__name__} takes {count} views, and its groups make {made}")
+
+
+def check_views_size(settings: MethodSettings, encoder: Encoder) -> None:
+    """Raises ``ValueError`` where a group makes views of another size than the encoder's, whose patches are counted."""
+    for group in settings.views:
+        if group.size is not None and (group.size, group.size) != encoder.size:
+            raise ValueError(
+                f"{type(settings).__name__} takes views of the encoder's size, {encoder.size[0]} x {encoder.size[1]} "
+                f"pixels, not of {group.size}: leave the group's size out"
+            )

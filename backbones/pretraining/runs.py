@@ -40,6 +40,14 @@ def published_steps(run: Path) -> list[int]:
     return sorted(int(name) for name in names if name.isdigit())
 
 
+def run_folder(name: str, places: Places) -> Path:
+    """Where the run of that name is. Raises ``ValueError`` where there is none, with those that are."""
+    folder = _run(name, places)
+    if folder is None:
+        raise unknown("run of pretraining", name, _runs(places)) if _runs(places) else _none(name, places)
+    return folder
+
+
 def published_card(reference: str, places: Places) -> Path | None:
     """The card of ``RUN@STEP`` or ``RUN``; None for what cannot be a run's name, or names none and is a file.
 

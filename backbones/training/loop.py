@@ -34,7 +34,8 @@ def fit(
 
     - ``ValueError`` for a batch larger than the set, or layers that do not fit the recipe;
     - :class:`~backbones.training.identity.CannotResumeError` for a checkpoint of another training, naming the fields;
-    - :class:`~backbones.training.outcomes.Diverged`, :class:`~backbones.training.outcomes.OutOfMemory`.
+    - :class:`~backbones.training.outcomes.Diverged`, :class:`~backbones.training.outcomes.OutOfMemory`;
+    - :class:`~backbones.training.outcomes.CollapsedError`, where ``evaluate`` does.
 
     Whatever else ends it (a signal's exception, an unreadable item) leaves a checkpoint of the last whole step.
     """

@@ -42,6 +42,25 @@ class OutOfMemory(RuntimeError):  # noqa: N818 - an outcome, as above
         return type(self), (self.device_batch, self.reason)
 
 
+class CollapsedError(ArithmeticError):
+    """Representations collapsed: whoever judged the model found them the same for all images, as ``findings`` say.
+
+    ``epoch`` is the one it was judged after; the loop fills it in. No checkpoint keeps what it left.
+    """
+
+    def __init__(self, findings: Sequence[str], epoch: int | None = None) -> None:
+        when = "" if epoch is None else f" by the end of epoch {epoch}"
+        super().__init__(
+            f"representations collapsed{when}: {'; '.join(findings)}; lower the learning rate, check what keeps the "
+            "method from collapsing (negatives, predictor, centre, variance term, balanced codes; a larger batch, a "
+            "slower teacher), or go on with alarm=warn"
+        )
+        self.findings, self.epoch = tuple(findings), epoch
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.findings, self.epoch)
+
+
 @dataclass(frozen=True)
 class Fitted:
     """A finished training.

@@ -22,7 +22,7 @@ from backbones.training.identity import check_identity, identity_of
 from backbones.training.job import Job
 from backbones.training.loader import Wanted, load
 from backbones.training.order import accumulation_of, epoch_order, split, steps_an_epoch
-from backbones.training.outcomes import Diverged, Fitted, OutOfMemory
+from backbones.training.outcomes import CollapsedError, Diverged, Fitted, OutOfMemory
 from backbones.training.patience import Patience
 from backbones.training.pulse import Pulse
 from backbones.training.saving import gather, put_back, weights
@@ -196,7 +196,10 @@ class Training:
 
     def _shown(self, model: Trainee) -> Mapping[str, float]:
         """What the model is worth. It is published after that: whoever judges it may also stop the training."""
-        answer = {} if self.job.evaluate is None else self.job.evaluate(model)
+        try:
+            answer = {} if self.job.evaluate is None else self.job.evaluate(model)
+        except CollapsedError as error:
+            raise CollapsedError(error.findings, len(self.history.epochs) + 1) from None
         if self.job.publish is not None:
             self.job.publish(model, self.step)
         return answer
@@ -266,8 +269,9 @@ class Training:
         self.notes["resumed"] = [*self.notes.get("resumed", []), self.step + 1]
 
     def _leave(self, error: BaseException) -> None:
-        """On the way out, for whatever reason, the last whole step is kept; not weights that have diverged."""
-        if self.stepper.torn or self.patience.hurried or self.group or isinstance(error, Diverged):
+        """On the way out, for whatever reason, the last whole step is kept; not weights that diverged or collapsed."""
+        lost = isinstance(error, Diverged | CollapsedError)
+        if self.stepper.torn or self.patience.hurried or self.group or lost:
             return  # a group has kept what it agreed on; one that fails alone has nobody to ask for the rest
         self.stepper.undo()
         with suppress(Diverged):  # found on the way out for another reason: the next run will find it again

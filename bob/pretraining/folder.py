@@ -56,13 +56,18 @@ def alone(folder: Path, execution: Execution) -> Iterator[None]:
 
 def write(path: Path, values: Mapping[str, Any]) -> None:
     """As YAML, whole or not at all."""
-    plain = json.loads(json.dumps(values, default=str))
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     with unfinished.open("w", encoding="utf-8") as file:
-        yaml.safe_dump(plain, file, sort_keys=False, allow_unicode=True)
+        yaml.safe_dump(plain(values), file, sort_keys=False, allow_unicode=True)
         file.flush()
         os.fsync(file.fileno())
     unfinished.replace(path)
+
+
+def plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    """As YAML and JSON hold them: tuples are lists, and what is neither is its text."""
+    same: dict[str, Any] = json.loads(json.dumps(values, default=str))
+    return same
 
 
 def newest(folder: Path) -> str:

@@ -1,7 +1,7 @@
 """What is seen of a training while it runs: a bar and a line an epoch, logs with their curves, and a page."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -10,17 +10,23 @@ from typing import Any, Literal
 from backbones.pretraining.runs import PAGE
 from backbones.training.curves import draw_curves
 from backbones.training.execution import LOGS
-from backbones.training.logs import COUNTED, Logs
+from backbones.training.logs import Logs
 from backbones.training.outcomes import Row
 from bob.pretraining.page import page
 from bob.progress import Progress
 
 
 class Live:
-    """Told of every row and step of one training; a context manager that leaves the last state of all of it."""
+    """Told of every row and step of one training; a context manager that leaves the last state of all of it.
 
-    def __init__(self, folder: Path, settings: Mapping[str, Any], epochs: int, progress: Progress) -> None:
+    On the terminal, of an epoch's numbers the loss, RankMe and the ``probes`` are shown, on the page all.
+    """
+
+    def __init__(
+        self, folder: Path, settings: Mapping[str, Any], epochs: int, probes: Iterable[str], progress: Progress
+    ) -> None:
         self.folder, self.settings, self.epochs, self.progress = folder, settings, epochs, progress
+        self.shown = ("loss", "rank_me", *probes)
         self.logs = Logs(folder / LOGS)
         self._last: Row = {}
 
@@ -43,20 +49,20 @@ class Live:
         self.logs(kind, row)
         if kind == "epoch":
             self._last = row
-            self.progress.say(f"epoch {int(row['epoch'])}/{self.epochs}  {_numbers(row)}")
+            self.progress.say(f"epoch {int(row['epoch'])}/{self.epochs}  {self._numbers(self.shown)}")
             self._draw("training")
 
     def report(self, what: str, done: int, total: int, detail: str = "") -> None:
         """A step is done: the bar, its loss, and the last epoch's other numbers."""
-        others = {name: value for name, value in self._last.items() if name != "loss"}
-        self.progress.advance(f"{self.folder.name} {what}", done, total, f"{detail}  {_numbers(others)}".strip())
+        last = self._numbers(self.shown[1:])
+        self.progress.advance(f"{self.folder.name} {what}", done, total, f"{detail}  {last}".strip())
+
+    def _numbers(self, names: Iterable[str]) -> str:
+        """Of the last epoch."""
+        return "  ".join(f"{name} {self._last[name]:.4g}" for name in names if name in self._last)
 
     def _draw(self, state: str) -> None:
         curves = draw_curves(self.folder / LOGS)
         unfinished = self.folder / f".{PAGE}.{os.getpid()}"
         unfinished.write_text(page(self.folder.name, state, self.settings, self._last, curves), encoding="utf-8")
         unfinished.replace(self.folder / PAGE)
-
-
-def _numbers(row: Mapping[str, float]) -> str:
-    return "  ".join(f"{name} {value:.4g}" for name, value in row.items() if name not in COUNTED)

@@ -2,13 +2,11 @@
 
 from typing import Any, NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
 from backbones.images import Images
 from backbones.plugins import unknown
 from tasks.catalogue import DATASETS, known_dataset, open_dataset
 from tasks.datasets.base import Dataset, OpenOptions
+from tasks.datasets.joined import SomeImages
 from tasks.datasets.partition import unlearnt_part
 
 PARTS = ("train", "val", "test", "query", "gallery", "all")
@@ -16,12 +14,11 @@ UNTESTED = "all but what is tested"
 
 
 class Material(NamedTuple):
-    """Rows ``rows`` of ``images``; ``part`` says of ``dataset`` what they are."""
+    """``part`` says what ``images`` are of ``dataset``."""
 
     dataset: Dataset
     part: str
     images: Images
-    rows: NDArray[np.int64]
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -30,7 +27,7 @@ class Material(NamedTuple):
             "dataset": self.dataset.name,
             "part": self.part,
             "manifest_sha256": self.dataset.manifest_sha256,
-            "images": len(self.rows),
+            "images": len(self.images),
         }
 
 
@@ -45,14 +42,14 @@ def material(reference: str, options: OpenOptions) -> Material:
     part = part or next((each for each in ("train", "all") if each in dataset.splits), "train")
     if part not in dataset.splits:
         raise ValueError(f"--data: {unknown(f'part of {dataset.name}', part, dataset.splits)}")
-    split = dataset.splits[part]
-    rows = np.arange(len(split), dtype=np.int64)
-    if part == "all" and not reference.endswith(":all") and dataset.target != "nothing":
-        rest = np.setdiff1d(rows, unlearnt_part(dataset).rows)
-        part, rows = (UNTESTED, rest) if len(rest) else (part, rows)
-    if not len(rows):
+    images = dataset.splits[part].images
+    if not len(images):
         raise ValueError(f"--data: the {part} of {dataset.name} holds no images")
-    return Material(dataset, part, split.images, rows)
+    if part == "all" and not reference.endswith(":all") and dataset.target != "nothing":
+        tested = set(unlearnt_part(dataset).rows.tolist())
+        if rest := tuple(row for row in range(len(images)) if row not in tested):
+            return Material(dataset, UNTESTED, SomeImages(images, rest))
+    return Material(dataset, part, images)
 
 
 def _taken_apart(reference: str, options: OpenOptions) -> tuple[str, str]:

@@ -23,13 +23,22 @@ HEAVY = {
 
 COMMANDS = [
     *("--help", "list --help", "list backbones", "list backbones resnet", "list groups", "list tasks"),
-    *("list datasets", "list backbones --family diffusion --max-params 1B"),
+    *("list datasets", "list methods", "list backbones --family diffusion --max-params 1B"),
 ]
 
 
 @pytest.mark.parametrize(
     "command",
-    [*COMMANDS, "run --help", "plan --help", "leaderboard --help", "plot --help", "data --help", "data check --help"],
+    [
+        *COMMANDS,
+        "run --help",
+        "pretrain --help",
+        "plan --help",
+        "leaderboard --help",
+        "plot --help",
+        "data --help",
+        "data check --help",
+    ],
 )
 def test_nothing_heavy_is_imported(command: str) -> None:
     code = (

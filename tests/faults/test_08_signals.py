@@ -16,9 +16,7 @@ def test_first_signal_keeps_what_is_done(bob: Any, tiny_plan: Path, number: sign
     slow = bob.folder / "mine.py"
     slow.write_text(slow.read_text().replace("nn.Flatten()", "nn.Flatten(), Slow()") + SLOW)
     pid = bob.start("run", str(tiny_plan))
-    deadline = time.monotonic() + 60
-    while "pixels  " not in (bob.log.read_text() if bob.log.exists() else "") and time.monotonic() < deadline:
-        time.sleep(0.05)
+    bob.until("pixels  ")
     os.kill(pid, number)
     before = time.monotonic()
     assert bob.wait(pid) == EXIT_REQUEUE, bob.log.read_text()

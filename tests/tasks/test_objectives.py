@@ -14,7 +14,14 @@ from sklearn.metrics import (
 from tasks.base import Note, Outputs, Score
 from tasks.classification.objectives import MultiLabel, OneClass, Ordinal, Value, objective_of
 from tasks.classification.target_reports import mean_auc, report_multilabel, report_ordinal, report_value
-from tasks.classification.weighted_metrics import average_precision, bootstrap, interval, quadratic_kappa, roc_auc
+from tasks.classification.weighted_metrics import (
+    average_precision,
+    bootstrap,
+    cohen_kappa,
+    interval,
+    quadratic_kappa,
+    roc_auc,
+)
 from tasks.datasets.partition import Part
 from tasks.datasets.sources import MemoryFiles, SourceImages
 
@@ -46,10 +53,11 @@ def test_kappa_is_scikit_learns(seed):
     labels = generator.integers(0, 5, 120)
     predictions = np.clip(labels + generator.integers(-2, 3, 120), 0, 4)
     weights = generator.integers(0, 4, (3, 120)).astype(float)
-    expected = cohen_kappa_score(labels, predictions, weights="quadratic")
-    assert quadratic_kappa(labels, predictions, ONES)[0] == pytest.approx(expected, abs=1e-12)
-    expected = [cohen_kappa_score(labels, predictions, weights="quadratic", sample_weight=row) for row in weights]
-    np.testing.assert_allclose(quadratic_kappa(labels, predictions, weights), expected, atol=1e-12)
+    for measure, kind in ((quadratic_kappa, "quadratic"), (cohen_kappa, None)):
+        expected = cohen_kappa_score(labels, predictions, weights=kind)
+        assert measure(labels, predictions, ONES)[0] == pytest.approx(expected, abs=1e-12)
+        expected = [cohen_kappa_score(labels, predictions, weights=kind, sample_weight=row) for row in weights]
+        np.testing.assert_allclose(measure(labels, predictions, weights), expected, atol=1e-12)
 
 
 def test_what_is_undefined_is_nan_and_never_a_number():
@@ -59,6 +67,9 @@ def test_what_is_undefined_is_nan_and_never_a_number():
         assert np.isnan(average_precision(scores, positive, np.ones((1, 4)))).all()
     assert np.isnan(quadratic_kappa(np.ones(4), np.ones(4), np.ones((1, 4)))).all()
     assert quadratic_kappa(np.ones(4), np.arange(4), np.ones((1, 4)))[0] == pytest.approx(0)
+    one = np.ones(4, np.int64)
+    assert np.isnan(cohen_kappa(one, one, np.ones((1, 4)))).all()
+    assert cohen_kappa(one, np.arange(4), np.ones((1, 4)))[0] == pytest.approx(0)
     assert interval(np.full(5, np.nan)) is None
 
 

@@ -12,6 +12,7 @@ integral (1 - exp(-t^2)) exp(-t^2 / 2) dt = 1.05 whatever N; for a collapsed z i
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn.functional import normalize
 
 KNOTS, END = 17, 3.0
 
@@ -28,11 +29,11 @@ def epps_pulley(samples: Float[Tensor, "*views batch slices"]) -> Float[Tensor, 
     angles = samples.unsqueeze(-1) * knots
     real, imaginary = angles.cos().mean(-3), angles.sin().mean(-3)
     error = (real - gaussian).square() + imaginary.square()
-    integral: Tensor = torch.trapezoid(error * gaussian, knots, dim=-1)
-    return 2 * samples.shape[-2] * integral
+    half: Tensor = torch.trapezoid(error * gaussian, knots, dim=-1)
+    return 2 * samples.shape[-2] * half
 
 
 def slices(dim: int, count: int, seed: int) -> Float[Tensor, "dim count"]:
     """``count`` random unit vectors as columns, on the CPU: the same on every device and after a restart."""
     drawn = torch.randn(dim, count, generator=torch.Generator().manual_seed(seed))
-    return drawn / drawn.norm(dim=0)
+    return normalize(drawn, dim=0)

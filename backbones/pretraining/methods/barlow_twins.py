@@ -22,7 +22,16 @@ from torch import Tensor, nn
 
 from backbones.pretraining.encoder import Encoder
 from backbones.pretraining.losses.barlow_twins import barlow_twins
-from backbones.pretraining.method import Batch, Method, MethodFamily, MethodSettings, Outputs, Progress, check_views
+from backbones.pretraining.method import (
+    Batch,
+    Given,
+    Method,
+    MethodFamily,
+    MethodSettings,
+    Outputs,
+    Progress,
+    check_views,
+)
 from backbones.pretraining.parts.embedding import embedded
 from backbones.pretraining.parts.mlp import mlp
 from backbones.pretraining.preset import Preset
@@ -41,7 +50,7 @@ class BarlowTwins(MethodSettings):
     redundancy: float = Field(default=0.0051, ge=0)
     scale: float = Field(default=1.0, gt=0)
 
-    def build(self, encoder: Encoder, images: int) -> Method:
+    def build(self, encoder: Encoder, given: Given) -> Method:
         """Raises ``ValueError`` for other than two views."""
         check_views(self, 2)
         return _BarlowTwins(self, encoder)

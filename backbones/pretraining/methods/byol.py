@@ -20,7 +20,16 @@ from torch import Tensor, nn
 
 from backbones.pretraining.encoder import Encoder
 from backbones.pretraining.losses.negative_cosine import negative_cosine
-from backbones.pretraining.method import Batch, Method, MethodFamily, MethodSettings, Outputs, Progress, check_views
+from backbones.pretraining.method import (
+    Batch,
+    Given,
+    Method,
+    MethodFamily,
+    MethodSettings,
+    Outputs,
+    Progress,
+    check_views,
+)
 from backbones.pretraining.parts.embedding import embedded
 from backbones.pretraining.parts.mlp import mlp
 from backbones.pretraining.parts.schedules import cosine
@@ -43,7 +52,7 @@ class BYOL(MethodSettings):
     predictor: int = Field(default=4096, ge=1)
     momentum: float = Field(default=0.996, ge=0, le=1)
 
-    def build(self, encoder: Encoder, images: int) -> Method:
+    def build(self, encoder: Encoder, given: Given) -> Method:
         """Raises ``ValueError`` for other than two views."""
         check_views(self, 2)
         return _BYOL(self, encoder)

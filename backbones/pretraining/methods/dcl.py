@@ -14,7 +14,7 @@ from pydantic.dataclasses import dataclass
 
 from backbones.pretraining.encoder import Encoder
 from backbones.pretraining.losses.contrastive import dcl
-from backbones.pretraining.method import Method, MethodFamily, MethodSettings, check_views
+from backbones.pretraining.method import Given, Method, MethodFamily, MethodSettings, check_views
 from backbones.pretraining.parts.projections import Projections
 from backbones.pretraining.preset import Preset
 from backbones.pretraining.views.settings import SYMMETRIC, ViewGroup, colour
@@ -31,7 +31,7 @@ class DCL(MethodSettings):
     temperature: float = Field(default=0.1, gt=0)
     projector: tuple[int, ...] = (2048, 128)
 
-    def build(self, encoder: Encoder, images: int) -> Method:
+    def build(self, encoder: Encoder, given: Given) -> Method:
         """Raises ``ValueError`` for other than two views."""
         check_views(self, 2)
         return Projections(encoder, self.projector, partial(dcl, temperature=self.temperature))

@@ -22,7 +22,7 @@ from torch.nn.functional import normalize
 
 from backbones.pretraining.encoder import Encoder
 from backbones.pretraining.losses.clustering import UNKNOWN, cluster_prediction
-from backbones.pretraining.method import Batch, Method, MethodFamily, MethodSettings, Outputs, Progress
+from backbones.pretraining.method import Batch, Given, Method, MethodFamily, MethodSettings, Outputs, Progress
 from backbones.pretraining.parts.embedding import embedded
 from backbones.pretraining.parts.mlp import mlp
 from backbones.pretraining.parts.spherical_kmeans import nearest, spherical_kmeans
@@ -47,14 +47,16 @@ class DeepClusterV2(MethodSettings):
     iterations: int = Field(default=10, ge=1)
     projector: tuple[int, ...] = (2048, 128)
 
-    def build(self, encoder: Encoder, images: int) -> Method:
+    def build(self, encoder: Encoder, given: Given) -> Method:
         """Raises ``ValueError`` for fewer than two views, or fewer images than clusters."""
         made = sum(group.count for group in self.views)
         if made < REMEMBERED:
             raise ValueError(f"DeepClusterV2 takes at least {REMEMBERED} views, and its groups make {made}")
-        if images < 2 * self.clusters:  # an epoch shows more than half of them
-            raise ValueError(f"clusters={self.clusters} is too many for {images} images; use at most {images // 2}")
-        return _DeepClusterV2(self, encoder, images)
+        if given.images < 2 * self.clusters:  # an epoch shows more than half of them
+            raise ValueError(
+                f"clusters={self.clusters} is too many for {given.images} images; use at most {given.images // 2}"
+            )
+        return _DeepClusterV2(self, encoder, given.images)
 
 
 class _DeepClusterV2(Method):

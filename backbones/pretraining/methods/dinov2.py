@@ -18,7 +18,7 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from backbones.pretraining.encoder import Encoder, TokenEncoder
-from backbones.pretraining.method import Method, Needs
+from backbones.pretraining.method import Given, Method, Needs
 from backbones.pretraining.parts.balance import Balance
 from backbones.pretraining.parts.centre import Centre
 from backbones.pretraining.parts.masked_distillation import MaskedDistillation, MaskedSettings
@@ -39,8 +39,8 @@ class DINOv2(MaskedSettings):
     centring: Literal["sinkhorn", "centre"] = "sinkhorn"
     koleo_weight: float = Field(default=0.1, ge=0)
 
-    def build(self, encoder: Encoder, images: int) -> Method:
-        """Raises ``ValueError`` for less than two views, or for views that are no whole patches."""
+    def build(self, encoder: Encoder, given: Given) -> Method:
+        """Raises ``ValueError`` for less than two views, or global ones of two sizes."""
         check_multi_crop(self, encoder)
         targets = self._target(), self._target()
         return MaskedDistillation(self, cast(TokenEncoder, encoder), 2, targets, self.koleo_weight)

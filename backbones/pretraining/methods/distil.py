@@ -23,9 +23,17 @@ from torch.nn.functional import adaptive_avg_pool2d, cosine_similarity, interpol
 
 from backbones.base import Backbone, Preprocess, freeze
 from backbones.catalogue import load
-from backbones.places import Places
 from backbones.pretraining.encoder import Encoder, measure
-from backbones.pretraining.method import Batch, Method, MethodFamily, MethodSettings, Outputs, Progress, check_views
+from backbones.pretraining.method import (
+    Batch,
+    Given,
+    Method,
+    MethodFamily,
+    MethodSettings,
+    Outputs,
+    Progress,
+    check_views,
+)
 from backbones.pretraining.preset import Preset
 from backbones.pretraining.views.settings import CROP_AND_FLIP, ViewGroup
 from backbones.training.recipe import Recipe
@@ -45,12 +53,12 @@ class Distil(MethodSettings):
     summary: float = Field(default=1.0, ge=0)
     dense: float = Field(default=0.0, ge=0)
 
-    def build(self, encoder: Encoder, images: int) -> Method:
+    def build(self, encoder: Encoder, given: Given) -> Method:
         """Raises ``ValueError`` for other than one view, no term, or a dense term where one has no maps."""
         check_views(self, 1)
         if self.summary == 0 == self.dense:
             raise ValueError("Distil has nothing to learn: summary and dense are both 0")
-        return _Distil(self, encoder, load(self.teacher, Places()))
+        return _Distil(self, encoder, load(self.teacher, given.places))
 
 
 class _Distil(Method):
@@ -96,7 +104,7 @@ class _Distil(Method):
 
     def facts(self) -> dict[str, str]:
         """Which weights taught."""
-        return {"teacher": self._teacher[0].card.weights_sha256}
+        return {"teacher_sha256": self._teacher[0].card.weights_sha256}
 
 
 def summary_loss(student: Float[Tensor, "batch dim"], teacher: Float[Tensor, "batch dim"]) -> Float[Tensor, ""]:

@@ -16,7 +16,7 @@ from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
 from backbones.pretraining.encoder import Encoder, TokenEncoder
-from backbones.pretraining.method import Method, Needs
+from backbones.pretraining.method import Given, Method, Needs
 from backbones.pretraining.parts.centre import Centre
 from backbones.pretraining.parts.masked_distillation import MaskedDistillation, MaskedSettings
 from backbones.pretraining.parts.multi_crop import check_multi_crop, multi_crop
@@ -34,8 +34,8 @@ class IBOT(MaskedSettings):
     views: tuple[ViewGroup, ...] = multi_crop(boundary=0.25, local_views=10)
     outputs: int = 8192
 
-    def build(self, encoder: Encoder, images: int) -> Method:
-        """Raises ``ValueError`` for less than two views, or for views that are no whole patches."""
+    def build(self, encoder: Encoder, given: Given) -> Method:
+        """Raises ``ValueError`` for less than two views, or global ones of two sizes."""
         check_multi_crop(self, encoder)
         targets = Centre(self.outputs, self.centre_momentum), Centre(self.outputs, self.centre_momentum)
         return MaskedDistillation(self, cast(TokenEncoder, encoder), heads=1, targets=targets)

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from backbones.pretraining.encoder import Encoder
 from backbones.pretraining.losses.sigreg import sigreg, slices
-from backbones.pretraining.method import Batch, Method, MethodFamily, MethodSettings, Outputs, Progress
+from backbones.pretraining.method import Batch, Given, Method, MethodFamily, MethodSettings, Outputs, Progress
 from backbones.pretraining.parts.embedding import embedded
 from backbones.pretraining.parts.mlp import mlp
 from backbones.pretraining.preset import Preset
@@ -45,7 +45,7 @@ class LeJEPA(MethodSettings):
     regularisation: float = Field(default=0.05, ge=0, le=1)
     slices: int = Field(default=1024, ge=1)
 
-    def build(self, encoder: Encoder, images: int) -> Method:
+    def build(self, encoder: Encoder, given: Given) -> Method:
         """Raises ``ValueError`` for a single view, which agrees with itself."""
         if sum(group.count for group in self.views) < 2:
             raise ValueError("LeJEPA takes at least 2 views, and its groups make 1")

@@ -20,6 +20,7 @@ from torch import Tensor
 from backbones.pretraining.encoder import Encoder, TokenEncoder
 from backbones.pretraining.method import (
     Batch,
+    Given,
     Method,
     MethodFamily,
     MethodSettings,
@@ -27,6 +28,7 @@ from backbones.pretraining.method import (
     Outputs,
     Progress,
     check_views,
+    check_views_size,
 )
 from backbones.pretraining.parts.decoder import PatchDecoder
 from backbones.pretraining.parts.patches import numbers_of, patchify, standardised, taken
@@ -53,9 +55,10 @@ class MAE(MethodSettings):
     decoder_depth: int = Field(default=8, ge=1)
     decoder_heads: int = Field(default=16, ge=1)
 
-    def build(self, encoder: Encoder, images: int) -> Method:
-        """Raises ``ValueError`` for other than one view, or images that are not whole patches."""
+    def build(self, encoder: Encoder, given: Given) -> Method:
+        """Raises ``ValueError`` for other than one view of its size, or images that are not whole patches."""
         check_views(self, 1)
+        check_views_size(self, encoder)
         return _MAE(self, cast(TokenEncoder, encoder))
 
 

@@ -21,7 +21,16 @@ from torch.nn.functional import normalize
 
 from backbones.pretraining.encoder import Encoder, TokenEncoder
 from backbones.pretraining.losses.contrastive import query_key
-from backbones.pretraining.method import Batch, Method, MethodFamily, MethodSettings, Outputs, Progress, check_views
+from backbones.pretraining.method import (
+    Batch,
+    Given,
+    Method,
+    MethodFamily,
+    MethodSettings,
+    Outputs,
+    Progress,
+    check_views,
+)
 from backbones.pretraining.parts.embedding import embedded
 from backbones.pretraining.parts.mlp import mlp
 from backbones.pretraining.parts.schedules import cosine
@@ -48,7 +57,7 @@ class MoCoV3(MethodSettings):
     predictor_norm: bool = False
     freeze_patches: bool = True
 
-    def build(self, encoder: Encoder, images: int) -> Method:
+    def build(self, encoder: Encoder, given: Given) -> Method:
         """Raises ``ValueError`` for other than two views, or a predictor of another width than the projector."""
         check_views(self, 2)
         if self.projector[-1:] != self.predictor[-1:]:
@@ -129,7 +138,7 @@ PRESETS = {
             size=224,
             source="the paper's for ResNet-50: LARS at 0.3 * batch / 256, 72.8 linear there; not run here",
         ),
-        "imagenet_vit": Preset(
+        "imagenet-vit": Preset(
             settings=MoCoV3(temperature=0.2, projector=(4096, 4096, 256), predictor_norm=True),
             recipe=Recipe(
                 epochs=300,

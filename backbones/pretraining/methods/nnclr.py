@@ -19,7 +19,16 @@ from torch.nn.functional import normalize
 
 from backbones.pretraining.encoder import Encoder
 from backbones.pretraining.losses.contrastive import query_key
-from backbones.pretraining.method import Batch, Method, MethodFamily, MethodSettings, Outputs, Progress, check_views
+from backbones.pretraining.method import (
+    Batch,
+    Given,
+    Method,
+    MethodFamily,
+    MethodSettings,
+    Outputs,
+    Progress,
+    check_views,
+)
 from backbones.pretraining.parts.embedding import embedded
 from backbones.pretraining.parts.mlp import mlp
 from backbones.pretraining.parts.queue import Queue
@@ -44,7 +53,7 @@ class NNCLR(MethodSettings):
     queue: int = Field(default=98304, ge=1)
     decoupled: bool = False
 
-    def build(self, encoder: Encoder, images: int) -> Method:
+    def build(self, encoder: Encoder, given: Given) -> Method:
         """Raises ``ValueError`` for other than two views, or a predictor of another width than the projector."""
         check_views(self, 2)
         if self.projector[-1:] != self.predictor[-1:]:

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from backbones.pretraining.encoder import Encoder, TokenEncoder
 from backbones.pretraining.method import (
     Batch,
+    Given,
     Method,
     MethodFamily,
     MethodSettings,
@@ -27,6 +28,7 @@ from backbones.pretraining.method import (
     Outputs,
     Progress,
     check_views,
+    check_views_size,
 )
 from backbones.pretraining.parts.patches import numbers_of, patchify, taken
 from backbones.pretraining.parts.random_masks import random_unit_masks
@@ -46,9 +48,10 @@ class SimMIM(MethodSettings):
     unit: int = Field(default=32, ge=1)
     masked: float = Field(default=0.6, gt=0, lt=1)
 
-    def build(self, encoder: Encoder, images: int) -> Method:
-        """Raises ``ValueError`` for other than one view, or units that are not patches or do not tile the image."""
+    def build(self, encoder: Encoder, given: Given) -> Method:
+        """Raises ``ValueError`` for other than one view of its size, or units that do not tile it in whole patches."""
         check_views(self, 1)
+        check_views_size(self, encoder)
         return _SimMIM(self, cast(TokenEncoder, encoder))
 
 

@@ -19,7 +19,16 @@ from torch import Tensor, nn
 
 from backbones.pretraining.encoder import Encoder
 from backbones.pretraining.losses.negative_cosine import negative_cosine
-from backbones.pretraining.method import Batch, Method, MethodFamily, MethodSettings, Outputs, Progress, check_views
+from backbones.pretraining.method import (
+    Batch,
+    Given,
+    Method,
+    MethodFamily,
+    MethodSettings,
+    Outputs,
+    Progress,
+    check_views,
+)
 from backbones.pretraining.parts.embedding import embedded
 from backbones.pretraining.parts.mlp import mlp
 from backbones.pretraining.preset import Preset
@@ -37,7 +46,7 @@ class SimSiam(MethodSettings):
     projector: tuple[int, ...] = (2048, 2048, 2048)
     predictor: int = Field(default=512, ge=1)
 
-    def build(self, encoder: Encoder, images: int) -> Method:
+    def build(self, encoder: Encoder, given: Given) -> Method:
         """Raises ``ValueError`` for other than two views."""
         check_views(self, 2)
         return _SimSiam(self, encoder)

@@ -20,7 +20,7 @@ from torch.nn.functional import normalize
 
 from backbones.pretraining.encoder import Encoder
 from backbones.pretraining.losses.clustering import swapped_prediction
-from backbones.pretraining.method import Batch, Method, MethodFamily, MethodSettings, Outputs, Progress
+from backbones.pretraining.method import Batch, Given, Method, MethodFamily, MethodSettings, Outputs, Progress
 from backbones.pretraining.parts.embedding import embedded
 from backbones.pretraining.parts.mlp import mlp
 from backbones.pretraining.parts.prototypes import Prototypes
@@ -50,7 +50,7 @@ class SwAV(MethodSettings):
     queue: int = Field(default=0, ge=0)
     queue_from_epoch: float = Field(default=15.0, ge=0)
 
-    def build(self, encoder: Encoder, images: int) -> Method:
+    def build(self, encoder: Encoder, given: Given) -> Method:
         """Raises ``ValueError`` for fewer than two views, or first two of different groups and sizes."""
         sizes = [group.size for group in self.views for _ in range(group.count)]
         if len(sizes) < CODED or len(set(sizes[:CODED])) > 1:
@@ -156,8 +156,8 @@ PRESETS = {
             ),
             architecture="timm:resnet50",
             size=224,
-            source="the paper's in 800 epochs, 75.3 linear there; its own for small batches: 256 at a rate of 0.6, with "
-            "a queue of 3840 from epoch 15; not run here",
+            source="the paper's in 800 epochs, 75.3 linear there; its own for small batches: 256 at a rate of 0.6, "
+            "with a queue of 3840 from epoch 15; not run here",
         ),
     }
 }

@@ -20,7 +20,16 @@ from torch import Tensor, nn
 
 from backbones.pretraining.encoder import Encoder
 from backbones.pretraining.losses.vicreg import covariance, invariance, variance
-from backbones.pretraining.method import Batch, Method, MethodFamily, MethodSettings, Outputs, Progress, check_views
+from backbones.pretraining.method import (
+    Batch,
+    Given,
+    Method,
+    MethodFamily,
+    MethodSettings,
+    Outputs,
+    Progress,
+    check_views,
+)
 from backbones.pretraining.parts.embedding import embedded
 from backbones.pretraining.parts.mlp import mlp
 from backbones.pretraining.preset import Preset
@@ -42,7 +51,7 @@ class VICReg(MethodSettings):
     variance: float = Field(default=25.0, ge=0)
     covariance: float = Field(default=1.0, ge=0)
 
-    def build(self, encoder: Encoder, images: int) -> Method:
+    def build(self, encoder: Encoder, given: Given) -> Method:
         """Raises ``ValueError`` for other than two views."""
         check_views(self, 2)
         return _VICReg(self, encoder)

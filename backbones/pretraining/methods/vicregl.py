@@ -30,7 +30,17 @@ from torch import Tensor
 
 from backbones.pretraining.encoder import Encoder
 from backbones.pretraining.losses.vicreg import covariance, invariance, variance
-from backbones.pretraining.method import Batch, Method, MethodFamily, MethodSettings, Needs, Outputs, Progress, View
+from backbones.pretraining.method import (
+    Batch,
+    Given,
+    Method,
+    MethodFamily,
+    MethodSettings,
+    Needs,
+    Outputs,
+    Progress,
+    View,
+)
 from backbones.pretraining.parts.matches import chosen, nearest, places
 from backbones.pretraining.parts.mlp import mlp
 from backbones.pretraining.preset import Preset
@@ -57,7 +67,7 @@ class VICRegL(MethodSettings):
     variance: float = Field(default=25.0, ge=0)
     covariance: float = Field(default=1.0, ge=0)
 
-    def build(self, encoder: Encoder, images: int) -> Method:
+    def build(self, encoder: Encoder, given: Given) -> Method:
         """Raises ``ValueError`` for fewer than two large views."""
         if sum(self.large(encoder)) < 2:
             raise ValueError(f"VICRegL takes at least 2 views of the encoder's size, {encoder.size[0]} pixels")

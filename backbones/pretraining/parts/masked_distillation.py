@@ -99,6 +99,10 @@ class MaskedDistillation(Method):
         """The teacher's trunk."""
         return cast(Backbone, self.teacher.copy.backbone)
 
+    def watched(self, outputs: Outputs, progress: Progress) -> Outputs:
+        """The encoder's vectors of the global views."""
+        return {"vectors": outputs["vectors"]}
+
     @torch.no_grad()
     def health(self, batch: Batch) -> dict[str, float]:
         """Of the two global views, nothing masked: see :func:`agreement`."""
@@ -122,10 +126,11 @@ class MaskedDistillation(Method):
     def _distributions(
         self, student: Seen, teacher: Seen, progress: Progress
     ) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
-        """Of vectors and of patches: the teacher's, and the logarithms of the student's."""
+        """Of vectors and of patches: the teacher's, and the logarithms of the student's, as precise as the weights."""
+        precision = self.mask_token.dtype
         cold, warm = self.settings.teacher_temperature_at(progress), self.settings.temperature
         vectors, patches = (
-            (target(theirs.float(), cold), (mine.float() / warm).log_softmax(-1))
+            (target(theirs.to(precision), cold), (mine.to(precision) / warm).log_softmax(-1))
             for target, theirs, mine in zip(self.targets, teacher, student, strict=True)
         )
         return vectors, patches

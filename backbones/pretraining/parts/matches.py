@@ -7,7 +7,7 @@ from torch import Tensor
 
 def places(
     boxes: Float[Tensor, "batch 4"], flipped: Bool[Tensor, " batch"], rows: int, columns: int
-) -> Float[Tensor, "batch rows*columns 2"]:
+) -> Float[Tensor, "batch locations 2"]:
     """The centres of a map's cells in the image the view was cut from, row by row: (down, across) as shares of its
     height and width.
     """

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from backbones.pretraining.encoder import Encoder, TokenEncoder
+from backbones.pretraining.encoder import Encoder
 from backbones.pretraining.method import MethodSettings
 from backbones.pretraining.views.settings import ASYMMETRIC, ViewGroup, colour
 
@@ -20,12 +20,10 @@ def multi_crop(boundary: float, local_views: int) -> tuple[ViewGroup, ...]:
 
 
 def check_multi_crop(settings: MethodSettings, encoder: Encoder) -> None:
-    """Raises ``ValueError`` for less than two views, for global ones of two sizes, and for parts of patches."""
+    """Raises ``ValueError`` for less than two views, and for global ones of two sizes."""
     name = type(settings).__name__
     sizes = [group.size or encoder.size[0] for group in settings.views for _ in range(group.count)]
     if len(sizes) < GLOBALS:
         raise ValueError(f"{name} takes {GLOBALS} global views and then local ones, and its groups make {len(sizes)}")
     if len(set(sizes[:GLOBALS])) > 1:
         raise ValueError(f"{name}: its first two views are the global ones and of one size, not {sizes[:GLOBALS]}")
-    if isinstance(encoder, TokenEncoder) and any(size % encoder.patch for size in sizes):
-        raise ValueError(f"{name}: views of {sorted(set(sizes))} pixels are not whole patches of {encoder.patch}")

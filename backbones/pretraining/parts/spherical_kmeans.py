@@ -20,8 +20,8 @@ def spherical_kmeans(
 ) -> Float[Tensor, "clusters dim"]:
     """Centroids of unit length that make the sum of every point's cosine with its nearest one large.
 
-    Greedy k-means++ (Arthur & Vassilvitskii 2007), then so many rounds of Lloyd's, in which a cluster without points stays
-    where it is. All chance is from ``seed``. Raises ``ValueError`` for fewer points than clusters.
+    Greedy k-means++ (Arthur & Vassilvitskii 2007), then so many rounds of Lloyd's, in which a cluster without points
+    stays where it is. All chance is from ``seed``. Raises ``ValueError`` for fewer points than clusters.
     """
     if len(points) < clusters:
         raise ValueError(f"{clusters} clusters cannot be made of {len(points)} points")

@@ -70,10 +70,10 @@ class ViewStream:
 
     def load(self, index: int, epoch: int) -> Item:
         """Raises ``UnreadableImage`` naming an image that cannot be decoded."""
-        return Item(self._decoded[index], draw(self.seed, epoch, index, len(self.views)), int(self.rows[index]))
+        return Item(self._decoded[index], draw(self.seed, epoch, index, len(self.views)), index)
 
     def batch(self, items: Sequence[Item], step: int, device: torch.device) -> Batch:
-        """Views in the order of the groups; ``rows`` are those of the source."""
+        """Views in the order of the groups; ``rows`` number the images of the set, not of the source."""
         cut = cutter([item.pixels for item in items], device)
         shapes = np.array([item.pixels.shape[:2] for item in items])
         heights, widths = shapes.T

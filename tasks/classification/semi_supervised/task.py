@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, fields
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
-from pydantic import ConfigDict, Field, StrictFloat, StrictInt, ValidationInfo, field_validator, model_validator
+from pydantic import ConfigDict, Field, StrictFloat, StrictInt, field_validator, model_validator
 from pydantic.dataclasses import dataclass
+from torch import Tensor
 
 from backbones.base import Backbone
 from backbones.plugins import unknown
@@ -25,9 +26,6 @@ from tasks.presets import Presets
 from tasks.search import Choice, Search, find
 from tasks.training_notes import search_notes, training_notes
 from tasks.trunk import BatchNorm
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 ONE_SHOT_STRENGTH = 0.01
 """Of the probe the head starts from where no class has two labelled images: few-shot classification's default."""
@@ -67,7 +65,7 @@ class SemiSupervised(Presets, Search, Recipe, Task):
 
     @field_validator("settings")
     @classmethod
-    def _all_settings_of_the_method(cls, given: Mapping[str, Any], info: ValidationInfo) -> Mapping[str, Any]:
+    def _all_settings_of_the_method(cls, given: Mapping[str, Any], info: Any) -> Mapping[str, Any]:
         """The method's defaults where nothing is given: they are part of the key as if written out."""
         if "method" not in info.data:
             return given
@@ -166,7 +164,7 @@ class SemiSupervised(Presets, Search, Recipe, Task):
 
     def _probe(
         self, backbone: Backbone, labelled: Part, classes: int, extract: Extract, seed: int
-    ) -> "tuple[Tensor, Tensor] | Literal['zeros', 'xavier']":
+    ) -> tuple[Tensor, Tensor] | Literal["zeros", "xavier"]:
         """What the head starts from."""
         if self.head != "probe":
             return self.head

@@ -40,9 +40,7 @@ def test_the_loss_in_closed_form() -> None:
 
 
 def test_units_that_do_not_fit_are_refused() -> None:
-    with pytest.raises(
-        ValueError, match="unit 12: squares of 12 pixels do not tile images of 32 x 32 in"
-    ):
+    with pytest.raises(ValueError, match="unit 12: squares of 12 pixels do not tile images of 32 x 32 in"):
         tiny_method(SimMIM(unit=12), "vit")
     with pytest.raises(ValueError, match="unit 4: squares of 4 pixels"):
         tiny_method(SimMIM(unit=4), "vit")

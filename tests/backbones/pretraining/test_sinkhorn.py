@@ -1,5 +1,7 @@
 """Sinkhorn: rows are exact, columns come nearer to equal, and the result is that of plain scaling."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 
@@ -25,7 +27,7 @@ def test_every_sample_has_mass_one(iterations: int) -> None:
 
 def test_prototypes_come_nearer_to_equal_masses_with_every_iteration() -> None:
     errors = [error(sinkhorn(scores(), 0.05, iterations)) for iterations in range(1, 60)]
-    assert all(later < earlier for earlier, later in zip(errors, errors[1:], strict=False) if earlier > 1e-12)
+    assert all(later < earlier for earlier, later in pairwise(errors) if earlier > 1e-12)
     assert errors[2] > 0.01  # three do not balance
     assert errors[-1] < 1e-3
 

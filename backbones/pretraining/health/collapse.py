@@ -1,0 +1,73 @@
+"""When a training has collapsed: what the loss sees of images has lost its spread.
+
+What keeps a method from collapsing sits behind its projector, and so does the collapse: with BatchNorm in it, an
+encoder's own embedding looks sound long after its head maps all images to one point. So a :class:`Sign` is taken of
+each of the outputs that a method says to watch (all, if nothing else), and compared with those before training. A
+predictor's output does shrink in a sound training (BYOL's to a third); its target then does not. So it has collapsed
+when some number has fallen too far in every output.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from jaxtyping import Float
+from torch import Tensor
+
+from backbones.pretraining.health.closeness import closeness
+from backbones.pretraining.health.deviation import deviation
+from backbones.pretraining.health.rank_me import rank_me
+from backbones.pretraining.method import Outputs
+
+LEAST_RANK, LEAST_DEVIATION, LEAST_CLOSENESS = 0.1, 0.5, 0.5
+"""Shares of what it was before training, below which it has collapsed. Calibrated."""
+
+
+class Sign(NamedTuple):
+    """Of vectors of fixed images; ``closeness`` where there are two views of each that are meant to be alike."""
+
+    rank_me: float
+    deviation: float
+    closeness: float | None
+
+
+LEAST = Sign(LEAST_RANK, LEAST_DEVIATION, LEAST_CLOSENESS)
+
+
+def sign_of(vectors: Float[Tensor, "images dim"] | Float[Tensor, "images views dim"]) -> Sign:
+    """Rank and deviation are those of the first view."""
+    if vectors.ndim == 2:
+        return Sign(rank_me(vectors), deviation(vectors), None)
+    alike = closeness(vectors[:, :2]) if vectors.shape[1] > 1 else None
+    return Sign(rank_me(vectors[:, 0]), deviation(vectors[:, 0]), alike)
+
+
+def signs_of(outputs: Outputs, views: int) -> dict[str, Sign]:
+    """Of those that have a vector an image, or one for each of some of its ``views``; not of maps, patches, pixels."""
+    vectors = {name: value for name, value in outputs.items() if value.is_floating_point()}
+    return {
+        name: sign_of(value)
+        for name, value in vectors.items()
+        if value.ndim == 2 or (value.ndim == 3 and value.shape[1] <= views)
+    }
+
+
+def fallen(before: Mapping[str, Sign], now: Mapping[str, Sign]) -> list[str]:
+    """What has fallen too far in all of these, in words; nothing where there are none."""
+    found: list[str] = []
+    for number, least in LEAST._asdict().items():
+        pairs = {
+            name: (getattr(before[name], number), getattr(sign, number))
+            for name, sign in now.items()
+            if getattr(sign, number) is not None
+        }
+        if pairs and all(_is_below(end, least * begin) for begin, end in pairs.values()):
+            found += [
+                f"{number} of {name} is {end:.3g}, below {least:g} of the {begin:.3g} before training"
+                for name, (begin, end) in pairs.items()
+            ]
+    return found
+
+
+def _is_below(value: float, limit: float) -> bool:
+    """NaN, of outputs that are not finite, is below everything."""
+    return not value >= limit
