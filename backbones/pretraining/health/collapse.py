@@ -19,7 +19,11 @@ from backbones.pretraining.health.rank_me import rank_me
 from backbones.pretraining.method import Outputs
 
 LEAST_RANK, LEAST_DEVIATION, LEAST_CLOSENESS = 0.1, 0.5, 0.5
-"""Shares of what it was before training, below which it has collapsed. Calibrated."""
+"""Shares of what it was before training, below which it has collapsed. Lowest of sound trainings and highest of twins
+in 30 to 110 steps of small networks, in the output that kept most: of deviation 0.74 and 0.58 (VICReg's after 80 steps,
+0.41 after 108), of SimSiam's rank, with BatchNorm after z, 0.17 and 0.03 (0.22 after 80 steps). Closeness stayed above
+1 in sound trainings that began above 0.1; with shuffled positives it fell to 0.6 to 0.85, which is not yet seen.
+"""
 
 
 class Sign(NamedTuple):
