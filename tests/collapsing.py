@@ -2,18 +2,15 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
-import torch
 from PIL import Image
-from torch import Tensor, nn
 
 from backbones.base import Backbone
 from backbones.pretraining.health.health import Alarm, Health
-from backbones.pretraining.method import MethodSettings, Outputs, Progress
+from backbones.pretraining.method import MethodSettings
 from backbones.pretraining.methods.byol import BYOL
-from backbones.pretraining.methods.simclr import SimCLR
 from backbones.pretraining.methods.swav import SwAV
 from backbones.pretraining.pretrainee import Pretrainee
 from backbones.pretraining.views.settings import ViewGroup
@@ -39,25 +36,9 @@ RECIPE = Recipe(
 """40 steps of plain gradient descent."""
 
 
-def without_predictor(method: Any) -> None:
-    """The student is drawn to its own average."""
-    method.predictor = nn.Identity()
-
-
 def without_sinkhorn(method: Any) -> None:
     """Codes are the softmax of the scores: one prototype may take all."""
     method._codes = lambda scores, view: (scores / method.settings.epsilon).softmax(1)
-
-
-def with_shuffled_positives(method: Any) -> None:
-    """A view attracts that of another image, at every step of another one."""
-    honest = method.loss
-
-    def loss(outputs: Outputs, progress: Progress) -> Tensor:
-        first, second = outputs["z"].unbind(1)
-        return cast(Tensor, honest({"z": torch.stack([first, second.roll(1 + progress.step % 7, 0)], 1)}, progress))
-
-    method.loss = loss
 
 
 def as_it_is(method: Any) -> None:
@@ -75,16 +56,16 @@ class Pair:
     rate: float = 0.5
 
 
-_BYOL = BYOL(views=VIEWS, projector=(32, 32), predictor=32, momentum=0.9)
+SOUND_BYOL = BYOL(views=VIEWS, projector=(32, 32), predictor=32, momentum=0.9)
 _SWAV = SwAV(views=VIEWS, projector=(32, 32), prototypes=32, frozen_epochs=0)
-_SIMCLR = SimCLR(views=VIEWS, projector=(32, 32), temperature=0.2)
 PAIRS = {
     "simsiam": Pair(TwinSimSiam(guarded=True), TwinSimSiam()),
     "vicreg": Pair(TwinVICReg(), TwinVICReg(variance=0.0), rate=0.02),
     "swav": Pair(_SWAV, _SWAV, without_sinkhorn),
-    "byol": Pair(_BYOL, _BYOL, without_predictor, steps=60),
-    "simclr": Pair(_SIMCLR, _SIMCLR, with_shuffled_positives, steps=60),
 }
+"""Deviations as shares of those before, measured with seeds 0 and 1, sound and spoilt: SimSiam 0.98 and 0.36 to 0.41,
+VICReg 2.55 to 5.3 and 0.23 to 0.25, SwAV (z) 0.94 to 1.03 and 0.41 to 0.43.
+"""
 
 
 def blobs(count: int = IMAGES, side: int = SIDE) -> MemoryImages:

@@ -18,7 +18,7 @@ from backbones.pretraining.method import Method, MethodSettings
 from backbones.training.execution import Execution
 from backbones.training.loop import fit
 from backbones.training.outcomes import CollapsedError
-from tests.collapsing import IMAGES, PAIRS, RECIPE, Pair, as_it_is, beginning
+from tests.collapsing import IMAGES, PAIRS, RECIPE, SOUND_BYOL, Pair, as_it_is, beginning
 from tests.pretraining_fakes import tiny_method
 from tests.pretraining_twins import pattern_batch, trained
 
@@ -74,7 +74,7 @@ def test_or_warned_of_once_and_noted() -> None:
 
 
 def test_every_number_by_name_and_nothing_is_changed() -> None:
-    health, trainee, stream = beginning(PAIRS["byol"].honest, as_it_is, "warn", probes={"knn": lambda backbone: 0.25})
+    health, trainee, stream = beginning(SOUND_BYOL, as_it_is, "warn", probes={"knn": lambda backbone: 0.25})
     trainee.train()
     before = copy.deepcopy(trainee.state_dict())
     modes = [module.training for module in trainee.modules()]
@@ -92,7 +92,7 @@ def test_every_number_by_name_and_nothing_is_changed() -> None:
 
 
 def test_fixed_views_are_spread_over_the_set() -> None:
-    _, _, stream = beginning(PAIRS["byol"].honest, as_it_is, "warn")
+    _, _, stream = beginning(SOUND_BYOL, as_it_is, "warn")
     batch = fixed_views(stream, most=3)
     assert batch.rows.tolist() == [0, IMAGES // 2 - 1, IMAGES - 1]
 
