@@ -59,18 +59,24 @@ def knees(train: int = 60, test: int = 40, seed: int = 0, groups: int | None = N
 
 def tiny_backbone(seed: int = 0) -> Backbone:
     """A small ResNet for 32 pixels, with random weights."""
-    return freeze(fresh("timm:resnet10t", {"channels": (8, 16, 16, 32)}, 32, seed, Places()))
+    return freeze(fresh("timm:resnet10t", {"channels": (8, 16, 16, 32), "stem_width": 8}, 32, seed, Places()))
+
+
+def tiny_transformer(seed: int = 0) -> Backbone:
+    """A plain vision transformer for 32 pixels, with random weights: nothing in it sees a batch."""
+    kwargs = {"patch_size": 8, "img_size": 32, "embed_dim": 32, "depth": 2, "num_heads": 2}
+    return freeze(fresh("timm:vit_tiny_patch16_224", kwargs, 32, seed, Places()))
 
 
 def answers_of(
-    task: SemiSupervised, data: Dataset, backbone: Backbone, seed: int = 0, folder: Path | None = None
+    task: SemiSupervised, data: Dataset, backbone: Backbone, seed: int = 0, folder: Path | None = None, **execution: Any
 ) -> tuple[dict[str, Score], dict[str, Any], Outputs]:
     """Scores, the values of notes, and the table of a run on one core."""
 
     def extract(*_: Any) -> Any:
         raise AssertionError("a head that does not start at a probe needs no frozen features")
 
-    tools = Tools(extract, Execution(device="cpu", workers=0, folder=folder))
+    tools = Tools(extract, Execution(device="cpu", workers=0, folder=folder, **execution))
     given = list(task.run(backbone, {"dataset": [data]}, tools, seed))
     (table,) = (one for one in given if isinstance(one, Outputs))
     scores = {one.metric: one for one in given if isinstance(one, Score)}

@@ -26,9 +26,11 @@ Needs = Literal["any", "map", "tokens"]
 Outputs = Mapping[str, Tensor]
 
 
-@dataclass(frozen=True)
-class Progress:
-    """Where a training is. ``step`` counts from 0 and is the one under way."""
+class Progress(NamedTuple):
+    """Where a training is. ``step`` counts from 0 and is the one under way.
+
+    No dataclass: in lower precision and on several devices Fabric looks for tensors in a batch, and stops at those.
+    """
 
     step: int
     total: int
