@@ -8,7 +8,7 @@ Deviations: the teacher's temperature rises step by step, not epoch by epoch; a 
 bicubic; a recipe's clipping is of the whole gradient, not of each parameter's; the last layer's norm is always 1.
 """
 
-from typing import cast
+from typing import ClassVar, cast
 
 import torch
 from jaxtyping import Float
@@ -19,7 +19,7 @@ from torch import Tensor
 from backbones.base import Backbone
 from backbones.pretraining.encoder import Encoder
 from backbones.pretraining.losses.cross_entropy import between_views
-from backbones.pretraining.method import Batch, Given, Method, Outputs, Progress
+from backbones.pretraining.method import Batch, Given, Method, MethodFamily, Outputs, Progress
 from backbones.pretraining.parts.agreement import agreement
 from backbones.pretraining.parts.centre import Centre
 from backbones.pretraining.parts.embedding import embedded
@@ -35,6 +35,8 @@ from backbones.training.recipe import Recipe
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class DINO(SelfDistillation):
     """Any encoder; a vision transformer's vector should be its class token."""
+
+    family: ClassVar[MethodFamily] = "self-distillation"
 
     def build(self, encoder: Encoder, given: Given) -> Method:
         """Raises ``ValueError`` for less than two views, or global ones of two sizes."""

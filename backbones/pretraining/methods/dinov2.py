@@ -18,7 +18,7 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from backbones.pretraining.encoder import Encoder, TokenEncoder
-from backbones.pretraining.method import Given, Method, Needs
+from backbones.pretraining.method import Given, Method, MethodFamily, Needs
 from backbones.pretraining.parts.balance import Balance
 from backbones.pretraining.parts.centre import Centre
 from backbones.pretraining.parts.masked_distillation import MaskedDistillation, MaskedSettings
@@ -32,6 +32,7 @@ from backbones.training.recipe import Recipe
 class DINOv2(MaskedSettings):
     """``centring``: Sinkhorn's balance, or DINO's centre."""
 
+    family: ClassVar[MethodFamily] = "self-distillation"
     needs: ClassVar[Needs] = "tokens"
 
     views: tuple[ViewGroup, ...] = multi_crop(boundary=0.32, local_views=8)

@@ -16,7 +16,7 @@ from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
 from backbones.pretraining.encoder import Encoder, TokenEncoder
-from backbones.pretraining.method import Given, Method, Needs
+from backbones.pretraining.method import Given, Method, MethodFamily, Needs
 from backbones.pretraining.parts.centre import Centre
 from backbones.pretraining.parts.masked_distillation import MaskedDistillation, MaskedSettings
 from backbones.pretraining.parts.multi_crop import check_multi_crop, multi_crop
@@ -29,6 +29,7 @@ from backbones.training.recipe import Recipe
 class IBOT(MaskedSettings):
     """The head is shared by class tokens and patches."""
 
+    family: ClassVar[MethodFamily] = "self-distillation"
     needs: ClassVar[Needs] = "tokens"
 
     views: tuple[ViewGroup, ...] = multi_crop(boundary=0.25, local_views=10)

@@ -1,11 +1,11 @@
 """What DINO, iBOT and DINOv2 have in common: settings, and their schedules."""
 
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from backbones.pretraining.method import MethodFamily, MethodSettings, Progress
+from backbones.pretraining.method import MethodSettings, Progress
 from backbones.pretraining.parts.dino_head import DinoHead
 from backbones.pretraining.parts.multi_crop import multi_crop
 from backbones.pretraining.parts.schedules import cosine, linear
@@ -21,8 +21,6 @@ class SelfDistillation(MethodSettings):
     ``temperature_epochs``. ``momentum`` is the teacher's, rising to 1 along half a cosine, ``centre_momentum`` its
     centre's; 1 leaves the centre at 0.
     """
-
-    family: ClassVar[MethodFamily] = "self-distillation"
 
     views: tuple[ViewGroup, ...] = multi_crop(boundary=0.4, local_views=8)
     outputs: int = Field(default=65536, ge=2)
