@@ -126,7 +126,7 @@ class PretrainOptions:
     probe: Annotated[list[str], _option("Small labelled datasets for knn and linear after every epoch.")] = field(
         default_factory=list
     )
-    alarm: Annotated[Alarm, _option("When representations collapse.")] = Alarm.STOP
+    alarm: Annotated[Alarm, _option("When representations collapse.")] = Alarm.WARN
 
 
 def from_options(*kinds: type) -> Callable[[Callable[..., None]], Callable[..., None]]:
