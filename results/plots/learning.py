@@ -88,7 +88,7 @@ def _figure(found: Mapping[str, tuple[Mapping[str, list[Point]], Mapping[str, Po
             )
             low, high = [point.low for point in points], [point.high for point in points]
             panel.fill_between(steps, low, high, color=styles[name]["color"], alpha=0.15, linewidth=0)
-        panel.set_title(label(setting, 52), fontsize=8)
+        panel.set_title(label(setting, 42), fontsize=8)
         panel.set_ylabel(metric.replace("_", " "), fontsize=8)
         panel.set_xlabel("step", fontsize=8)
     order = [*names, *grey]

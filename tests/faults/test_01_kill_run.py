@@ -9,7 +9,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-KILLS = 50
+import pytest
 
 
 def computed(log: str) -> Counter[str]:
@@ -17,7 +17,8 @@ def computed(log: str) -> Counter[str]:
     return Counter(re.findall(r"^(\S+  .+?)  (?:\S+) [01]\.\d{3}$", log, flags=re.MULTILINE))
 
 
-def test_fifty_kills_lose_nothing(bob: Any, tiny_plan: Path) -> None:
+@pytest.mark.parametrize("most", [15, pytest.param(50, marks=pytest.mark.slow)])
+def test_kills_lose_nothing(bob: Any, tiny_plan: Path, most: int) -> None:
     started = time.monotonic()
     code, log = bob("run", str(tiny_plan), "--store", "whole")
     whole = time.monotonic() - started
@@ -26,7 +27,7 @@ def test_fifty_kills_lose_nothing(bob: Any, tiny_plan: Path) -> None:
     _, expected = bob("leaderboard", "--store", "whole", "--without-cost")
 
     chance, kills, number = random.Random(0), 0, 0
-    while kills < KILLS:
+    while kills < most:
         where = ["--store", f"killed{number}", "--cache", f"cache{number}"]
         number, start, code = number + 1, bob.log.stat().st_size, -signal.SIGKILL
         while code == -signal.SIGKILL:  # the same command again, until one run comes to its end before its kill

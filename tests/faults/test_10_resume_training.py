@@ -123,7 +123,7 @@ def test_float16_goes_on_with_its_scaler(tmp_path: Path) -> None:
     assert run(tmp_path) == expected
 
 
-@pytest.mark.parametrize("trainee", ["vit", "convolutions"])
+@pytest.mark.parametrize("trainee", [pytest.param("vit", marks=pytest.mark.slow), "convolutions"])
 def test_killed_at_random_moments(tmp_path: Path, trainee: str) -> None:
     """kill -9, again and again, until the training gets through. A fork server, as importing torch takes seconds."""
     server = subprocess.Popen(

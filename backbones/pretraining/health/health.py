@@ -139,7 +139,7 @@ def fixed_views(stream: ViewStream, most: int = VIEWED) -> Batch:
 def onsets(epochs: list[dict[str, float]]) -> list[int]:
     """Of rows of epochs (``Fitted.epochs``), those after which the alarm began: what a record must say.
 
-    >>> onsets([{"epoch": 1, "collapsed": 0}, {"epoch": 2, "collapsed": 1}, {"epoch": 3, "collapsed": 1}])
+    >>> onsets([{"epoch": 1.0, "collapsed": 0.0}, {"epoch": 2.0, "collapsed": 1.0}, {"epoch": 3.0, "collapsed": 1.0}])
     [2]
     """
     states = [row.get("collapsed", 0) == 1 for row in epochs]

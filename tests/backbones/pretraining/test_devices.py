@@ -33,7 +33,7 @@ from tests.pretraining_fakes import tiny_encoder
 IMAGES = 24
 VIEWS = (ViewGroup(count=2, crop_scale=(0.3, 1.0)),)
 RECIPE = Recipe(
-    epochs=1, global_batch=8, optimiser="sgd", learning_rate=0.1, momentum=0.9, warmup_epochs=0, weight_decay=0.0
+    epochs=1, global_batch=8, optimiser="sgd", learning_rate=0.01, momentum=0.9, warmup_epochs=0, weight_decay=0.0
 )
 """Of 24 images: 3 steps."""
 TOLERANCE = 1e-5

@@ -11,14 +11,20 @@ from backbones.pretraining.pretrainee import Pretrainee
 from tests.pretraining_fakes import random_batch, tiny_method
 
 SIZE, SMALL_SIZE, IMAGES = 32, 16, 8
+HEADS = {"outputs": 64, "hidden": 32, "bottleneck": 16}
 SMALLER: dict[str, dict[str, Any]] = {
+    "barlow_twins": {"projector": (32, 16)},
+    "dino": HEADS,
+    "dinov2": HEADS,
+    "ibot": HEADS,
+    "vicreg": {"projector": (32, 16)},
     "deepcluster_v2": {"clusters": 8},
     "distil": {"teacher": "random:timm:test_resnet", "dense": 1.0},
     "lejepa": {"slices": 16},
     "swav": {"prototypes": 16},
-    "vicregl": {"matches": 1},
+    "vicregl": {"matches": 1, "projector": (32, 16), "map_projector": (32, 16)},
 }
-"""Settings without which a method is too large for a test, or needs a network."""
+"""Settings without which a method is too large for a test, or needs to fetch weights."""
 
 
 def settings_of(name: str) -> MethodSettings:
