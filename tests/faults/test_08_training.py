@@ -64,7 +64,7 @@ def test_the_first_signal_keeps_a_whole_step(tmp_path: Path, number: signal.Sign
     assert train(tmp_path) == expected
 
 
-@pytest.mark.parametrize("devices", [pytest.param(1, marks=pytest.mark.slow), 2])
+@pytest.mark.parametrize("devices", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_child_process_is_stopped_within_seconds(tmp_path: Path, devices: int) -> None:
     """Sent at a random moment to a training that would take minutes; of two devices, to the process that waits."""
     child = subprocess.Popen(

@@ -291,7 +291,7 @@ def test_missing_images_are_told_once_a_dataset(made: Callable[[str], Made]) -> 
     assert store.draw(contact_sheet, missing) == ["retrieval d: no file d.zip"]
 
 
-@pytest.mark.parametrize("count", [1, 3, 20])
+@pytest.mark.parametrize("count", [1, 3, pytest.param(20, marks=pytest.mark.slow)])
 def test_readable_with_any_number_of_backbones_and_any_names(made: Callable[[str], Made], count: int) -> None:
     names = [*HOSTILE, *(f"timm:model_{place}" for place in range(20))][:count]
     for plot, store in every_plot(made, names).items():

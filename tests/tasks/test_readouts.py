@@ -55,7 +55,7 @@ def asked(world: Any, blobs: Any, layered: Any) -> Any:
     return ask
 
 
-CHOOSING = [LinearProbe, NearestNeighbours, FewShot, Shift]
+CHOOSING = [LinearProbe, NearestNeighbours, pytest.param(FewShot, marks=pytest.mark.slow), Shift]
 
 
 @pytest.mark.parametrize("kind", CHOOSING)

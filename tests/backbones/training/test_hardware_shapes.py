@@ -44,7 +44,12 @@ def expected() -> dict[str, Tensor]:
 
 
 @pytest.mark.parametrize(
-    "shape", ["accumulation", pytest.param("two processes", marks=pytest.mark.slow), *list(SHAPES)[2:]]
+    "shape",
+    [
+        "accumulation",
+        *(pytest.param(each, marks=pytest.mark.slow) for each in list(SHAPES)[1:3]),
+        "two processes, sharded",
+    ],
 )
 def test_the_same_weights(expected: dict[str, Tensor], shape: str) -> None:
     model = tiny_vit().double()
