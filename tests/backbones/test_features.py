@@ -287,6 +287,7 @@ print((peak() - before) / (rows * dim * 4))
 """
 
 
+@pytest.mark.slow
 def test_memory_stays_far_below_the_matrix(tmp_path):
     """Peak resident memory over that before, as a share of a matrix of 164 MB, in a process of its own."""
     run = subprocess.run([sys.executable, "-c", MEMORY, tmp_path, "10000"], capture_output=True, text=True, check=True)

@@ -195,6 +195,7 @@ def test_other_kinds_of_target_are_learnt_above_chance(
     assert len(table.columns["item"]) == 48
 
 
+@pytest.mark.slow
 def test_settings_are_chosen_on_val_with_a_told_budget(tiny: Backbone, tmp_path: Path) -> None:
     hopeless_first = {**QUICK, "learning_rate": 1e-6, "minimum_learning_rate": 1e-7, "trials": 3}
     task = FineTune(**{**hopeless_first, "search": "random", "space": {"learning_rate": (3e-3, 1e-5)}})

@@ -75,6 +75,7 @@ def difference(one: dict[str, Tensor], other: dict[str, Tensor]) -> float:
     return max(float((value.double() - other[name].double()).abs().max()) for name, value in one.items())
 
 
+@pytest.mark.slow
 def test_two_processes_have_the_loss_gradients_and_weights_of_one() -> None:
     alone, shared = recording(), recording()
     before = {name: value.clone() for name, value in alone.state_dict().items()}

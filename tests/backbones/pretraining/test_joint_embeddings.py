@@ -20,6 +20,8 @@ from backbones.pretraining.pretrainee import Pretrainee
 from backbones.pretraining.views.settings import ViewGroup
 from tests.pretraining_fakes import PROGRESS, random_batch, tiny_encoder, tiny_method, updated
 
+pytestmark = pytest.mark.slow
+
 TINY: dict[str, MethodSettings] = {
     "byol": BYOL(projector=(32, 16), predictor=32),
     "simsiam": SimSiam(projector=(32, 32, 16), predictor=8),

@@ -20,6 +20,8 @@ from backbones.pretraining.pretrainee import Pretrainee
 from backbones.pretraining.views.settings import ViewGroup
 from tests.pretraining_fakes import random_batch, tiny_method
 
+pytestmark = pytest.mark.slow
+
 METHODS: dict[str, MethodSettings] = {
     "mae": MAE(decoder_width=16, decoder_depth=1, decoder_heads=2, standardised=False),
     "simmim": SimMIM(unit=8),

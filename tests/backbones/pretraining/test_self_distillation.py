@@ -15,6 +15,8 @@ from backbones.pretraining.parts.self_distillation import SelfDistillation
 from backbones.pretraining.views.settings import ViewGroup
 from tests.pretraining_fakes import random_batch, tiny_method, updated
 
+pytestmark = pytest.mark.slow
+
 VIEWS = (ViewGroup(count=2), ViewGroup(count=2, size=16))
 SIZES = (32, 32, 16, 16)
 SMALL: dict[str, Any] = {"views": VIEWS, "outputs": 24, "hidden": 16, "bottleneck": 8}

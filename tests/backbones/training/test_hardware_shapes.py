@@ -47,8 +47,7 @@ def expected() -> dict[str, Tensor]:
     "shape",
     [
         "accumulation",
-        *(pytest.param(each, marks=pytest.mark.slow) for each in list(SHAPES)[1:3]),
-        "two processes, sharded",
+        *(pytest.param(each, marks=pytest.mark.slow) for each in list(SHAPES)[1:]),
     ],
 )
 def test_the_same_weights(expected: dict[str, Tensor], shape: str) -> None:
