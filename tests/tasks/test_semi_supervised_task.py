@@ -160,6 +160,7 @@ def test_labels_of_unlabelled_images_are_never_read(
 
 
 @pytest.mark.parametrize("name", list(STILL))
+@pytest.mark.slow
 def test_unlabelled_images_matter_but_for_the_twin_that_gives_them_no_weight(name: str, data: Dataset) -> None:
     """In a network without BatchNorm, whose statistics they would move."""
     tiny = tiny_transformer()
@@ -185,6 +186,7 @@ def test_without_unlabelled_weight_a_training_is_the_supervised_one(data: Datase
 
 
 @pytest.mark.parametrize("name", NAMES)
+@pytest.mark.slow
 def test_a_pool_of_labelled_images_alone_is_finite(name: str, data: Dataset, tiny: Backbone) -> None:
     settings = MOVED.get(name, {})
     scores, notes, _ = answers_of(SemiSupervised(method=name, settings=settings, unlabelled=0.0, **QUICK), data, tiny)

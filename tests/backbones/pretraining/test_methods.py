@@ -54,6 +54,7 @@ def test_every_trained_parameter_has_a_gradient(name: str, kind: str) -> None:
     assert not without
 
 
+@pytest.mark.slow  # emulated where the processor has none
 @pytest.mark.parametrize("name", METHODS.found)
 def test_half_precision_leaves_the_loss_in_single(name: str) -> None:
     settings = settings_of(name)
