@@ -27,6 +27,8 @@ from backbones.pretraining.views.stream import ViewStream
 from backbones.training.execution import Execution
 from backbones.training.loop import fit
 from backbones.training.recipe import Recipe
+
+pytest.importorskip("lightly", reason="the rival")
 from tests.benchmarks.pretraining_rivals import RIVALS, Pictures, lightly_transform, pil_transform, plain_loop
 from tests.feature_fakes import MemoryImages, png
 
