@@ -16,7 +16,9 @@ class Recipe:
     ``"steps"`` warms up likewise and then divides the rate by ten at each of ``milestones`` (epochs, rising).
     ``decay_vectors``: whether weight decay (and LARS's trust ratio) also acts on parameters of at most one dimension
     (biases, norms); the field leaves them alone. ``betas`` are AdamW's and of Muon's AdamW for what is no matrix;
-    ``momentum`` is SGD's, LARS's and Muon's. ``average_decay`` keeps an exponential moving average of the weights
+    ``momentum`` is SGD's, LARS's and Muon's. With ``final_weight_decay`` weight decay moves there along half a cosine.
+    ``trust_coefficient`` is LARS's eta, which a layer's rate is multiplied by along with the ratio of its norms;
+    with ``trust_clip`` that only lowers a rate. ``average_decay`` keeps an exponential moving average of the weights
     (EMA). ``clip_norm`` bounds the norm of the whole gradient. ``frozen_layers`` counts groups of
     ``Trainee.layers()``, from the input, that are not trained and whose modules stay in evaluation mode.
     """

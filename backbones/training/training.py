@@ -75,7 +75,7 @@ class Training:
 
     def _check_whole_batch(self) -> None:
         world, size = self.fabric.world_size, self.recipe.global_batch
-        if self.job.trainee.whole_batch and (self.accumulation > 1 or size % (2 * world)):
+        if self.job.trainee.whole_batch and (self.accumulation > 1 or (world > 1 and size % (2 * world))):
             raise ValueError(
                 f"{type(self.job.trainee).__name__} compares the items of a batch with each other: global_batch={size} "
                 f"must be one micro-batch on each of {world} devices, of as many pairs; leave device_batch "

@@ -33,7 +33,7 @@ from tests.pretraining_fakes import tiny_encoder
 IMAGES = 24
 VIEWS = (ViewGroup(count=2, crop_scale=(0.3, 1.0)),)
 RECIPE = Recipe(
-    epochs=1, global_batch=8, optimiser="sgd", learning_rate=0.01, momentum=0.9, warmup_epochs=0, weight_decay=0.0
+    epochs=1, global_batch=8, optimiser="sgd", learning_rate=0.003, momentum=0.9, warmup_epochs=0, weight_decay=0.0
 )
 """Of 24 images: 3 steps."""
 TOLERANCE = 1e-5
@@ -81,7 +81,7 @@ def test_two_processes_have_the_loss_gradients_and_weights_of_one() -> None:
     before = {name: value.clone() for name, value in alone.state_dict().items()}
     expected, found = run(alone), run(shared, devices=2)
     assert [row["loss"] for row in found.history] == pytest.approx([row["loss"] for row in expected.history], abs=1e-5)
-    assert float(alone.gradients.norm(dim=1).min()) > 1e3 * TOLERANCE
+    assert float(alone.gradients.norm(dim=1).min()) > 0.1
     assert difference(before, alone.state_dict()) > 0.01
     assert difference(alone.state_dict(), shared.state_dict()) < TOLERANCE
 
