@@ -9,7 +9,7 @@ import pytest
 from backbones.features import Extractor, ExtractSettings
 from backbones.places import Places
 from backbones.training.execution import Execution
-from bob.cli import _execution
+from bob.commands.opening import execution_of
 from bob.gauntlet import Gauntlet
 from bob.options import Precision, RunOptions, Strategy, TrainingOptions
 from bob.plan import Cell, Question
@@ -30,11 +30,11 @@ def test_no_task_has_a_setting_of_how_it_is_run(name: str) -> None:
     assert not settings & EXECUTION
 
 
-def test_every_option_reaches_the_execution() -> None:
+def test_every_option_reaches_theexecution_of() -> None:
     options = RunOptions(device="cpu", workers=3, precision=Precision.BFLOAT16)
     training = TrainingOptions(2, Strategy.FSDP, 8, True, True, 2.5)
     progress = Progress()
-    made = _execution(options, training, progress)
+    made = execution_of(options, training, progress)
     assert made == Execution(
         device="cpu",
         devices=2,
@@ -48,7 +48,7 @@ def test_every_option_reaches_the_execution() -> None:
         report=progress.advance,
     )
     assert {field.name for field in fields(TrainingOptions)} <= EXECUTION
-    assert _execution(RunOptions(), TrainingOptions(), progress).device_batch == Execution().device_batch
+    assert execution_of(RunOptions(), TrainingOptions(), progress).device_batch == Execution().device_batch
 
 
 @pytest.mark.parametrize("option", ["--devices=0", "--device-batch=0", "--checkpoint-minutes=-1", "--strategy=dp"])
