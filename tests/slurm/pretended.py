@@ -22,7 +22,9 @@ awk -F'|' '{for (i = 0; i <= $2; i++) print $1 "_" i "|PENDING|Resources||" $4}'
     "scancel": """
 for job; do sed -i "s/^${job%_*}|.*/0|-1|||cancelled/" queue; done
 """,
-    "scontrol": "echo 'MaxArraySize            = 1001'\n",
+    "scontrol": """
+case "$1" in update) echo "$2 $3" >>updates ;; *) echo 'MaxArraySize            = 1001' ;; esac
+""",
     "sacct": "exit 1\n",
     "srun": "exit 1\n",
 }

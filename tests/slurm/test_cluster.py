@@ -165,9 +165,15 @@ def test_more_units_than_an_array_may_have(sweep: Sweep) -> None:
     sweep.place.profile = Profile(parallel=2)
     units = [f"sleep-{number}" for number in range(1100)]
     sweep.submit(*units)
-    assert set(sweep.place.standing()) == set(units)
-    assert sweep.place.cancel(units[2:]) == 1098
-    assert set(sweep.place.standing()) <= set(units[:2])
+    stands = sweep.place.standing()
+    assert set(stands) == set(units)
+    sweep.place.profile = Profile(parallel=6)
+    sweep.submit()
+    for array in {each.job.partition("_")[0] for each in stands.values()}:
+        assert "ArrayTaskThrottle=3" in ask("scontrol", "show", "job", array).out
+    assert sweep.place.cancel(units[100:]) == 1000
+    sweep.until_over(*units[100:])
+    assert set(sweep.place.standing()) == set(units[:100])
 
 
 def test_submitting_from_inside_a_job(sweep: Sweep) -> None:

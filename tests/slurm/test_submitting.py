@@ -71,6 +71,21 @@ def test_more_arrays_than_may_run_wait_for_each_other(pretended: Pretended, tmp_
     ]
 
 
+def test_what_may_run_is_shared_with_what_stands(place: Cluster, pretended: Pretended) -> None:
+    place.submit(parcels(40), nothing)
+    place.submit(parcels(3, start=40), nothing)
+    assert (pretended.folder / "updates").read_text() == "JobId=1 ArrayTaskThrottle=7\n"
+    place.profile = Profile(parallel=20)
+    place.submit([], nothing)
+    assert (pretended.folder / "updates").read_text().splitlines()[1:] == [
+        "JobId=1 ArrayTaskThrottle=17",
+        "JobId=2 ArrayTaskThrottle=3",
+    ]
+    place.profile = Profile(parallel=2)
+    place.submit(parcels(1, start=43), nothing)
+    assert pretended.arrays[2] == (1, "--parsable --dependency=afterany:1")
+
+
 def test_what_stands_is_not_given_again(place: Cluster, pretended: Pretended, tmp_path: Path) -> None:
     place.submit(parcels(3), nothing)
     given: list[Parcel] = []
