@@ -23,6 +23,7 @@ from bob.plan import Cell
 from bob.provenance import provenance
 from bob.roster import Roster
 from results import record
+from results.attempts import Cause
 from results.statistics import bootstrap_interval
 from results.store import Store
 from slurm.here import Job, launch

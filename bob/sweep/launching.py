@@ -1,9 +1,10 @@
 """A plan's cells launched at a place, watched over until nothing is left to do."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any, TypeVar
 
 from bob.gauntlet import Summary
 from bob.plan import Cell
@@ -17,6 +18,8 @@ from slurm.parcel import Parcel, Unit
 from slurm.place import Place, Work
 from slurm.supervise import Pace, supervise
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True)
 class Launch:
@@ -24,37 +27,15 @@ class Launch:
 
     name: str
     plan: str
-    options: Mapping[str, object]
+    options: Mapping[str, Any]
     place: Place
     pace: Pace
     work: Callable[[Parcel], Work]
     say: Callable[[str], None]
 
-    def roll(self, cells: Sequence[Cell]) -> Roll:
-        """The roll of these cells, those that are not applicable left out."""
-        asked = [cell for cell in cells if cell.refusal is None]
-        backbones = {name: number for number, name in enumerate(dict.fromkeys(cell.loaded_as for cell in asked))}
-        questions = {id(cell.question): cell for cell in asked}
-        numbers = {each: number for number, each in enumerate(questions)}
-        return Roll(
-            name=self.name,
-            plan=self.plan,
-            created=datetime.now(UTC).isoformat(timespec="seconds"),
-            code=code_digest(),
-            options=dict(self.options),
-            backbones=tuple(backbones),
-            questions=tuple(
-                ListedQuestion(cell.question.task.name, cell.address.setting(), dict(cell.question.entry))
-                for cell in questions.values()
-            ),
-            cells=tuple(
-                Listed(cell.key, backbones[cell.loaded_as], numbers[id(cell.question)], cell.seed) for cell in asked
-            ),
-        )
-
     def run(self, cells: Sequence[Cell], units: Sequence[Unit], store: Store, folder: Path) -> Summary:
         """Launch what is neither done nor at work, and watch until nothing is left that anybody would do."""
-        self.roll(cells).write(folder)
+        roll_of(self.name, self.plan, self.options, cells).write(folder)
         asked = {cell.key: cell for cell in cells if cell.refusal is None}
         before = store.done_keys() & set(asked)
         verdicts = Verdicts(store)
@@ -79,6 +60,34 @@ class Launch:
         done = store.done_keys() & set(asked)
         failures = [verdicts.line(asked[key]) for key in asked if key not in done]
         return Summary(len(done - before), len(before), len(cells) - len(asked), failures)
+
+
+def roll_of(name: str, plan: str, options: Mapping[str, Any], cells: Sequence[Cell]) -> Roll:
+    """The roll of these cells, those that are not applicable left out."""
+    asked = [cell for cell in cells if cell.refusal is None]
+    backbones = _numbered(cell.loaded_as for cell in asked)
+    questions = {id(cell.question): cell for cell in asked}
+    numbers = _numbered(questions)
+    return Roll(
+        name=name,
+        plan=plan,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        code=code_digest(),
+        options=dict(options),
+        backbones=tuple(backbones),
+        questions=tuple(
+            ListedQuestion(cell.question.task.name, cell.address.setting(), dict(cell.question.entry))
+            for cell in questions.values()
+        ),
+        cells=tuple(
+            Listed(cell.key, backbones[cell.loaded_as], numbers[id(cell.question)], cell.seed) for cell in asked
+        ),
+    )
+
+
+def _numbered(things: Iterable[T]) -> dict[T, int]:
+    """Each with its number, in order of appearance."""
+    return {thing: number for number, thing in enumerate(dict.fromkeys(things))}
 
 
 class Verdicts:
