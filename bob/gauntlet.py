@@ -1,7 +1,9 @@
 """Run a plan's cells: each once, whoever else works on the same store; each recorded, whole or as a failure."""
 
 import dataclasses
+import errno
 import time
+import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -17,13 +19,14 @@ from backbones.base import BASELINES, Backbone, freeze, resolve_device
 from backbones.features import Extractor
 from backbones.text_features import TextExtractor
 from backbones.training.execution import LOGS, Execution
-from backbones.training.outcomes import Diverged
+from backbones.training.outcomes import Diverged, OutOfMemory
 from bob.meter import Measured, measure
 from bob.plan import Cell
 from bob.provenance import provenance
 from bob.roster import Roster
 from results import record
-from results.attempts import Cause
+from results.attempts import Attempt, Cause, spent
+from results.claims import Claim
 from results.statistics import bootstrap_interval
 from results.store import Store
 from slurm.here import Job, launch
@@ -31,6 +34,11 @@ from tasks.base import Data, Note, Outputs, Score, Tools
 
 WAIT_SECONDS = 0.2
 """Between looks at a cell that another process is working on."""
+
+TRANSIENT = frozenset(
+    {errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN}
+)
+"""Errors of a disk or of its network, which may be well when the cell is tried again."""
 
 
 class State(StrEnum):
@@ -146,10 +154,10 @@ class Gauntlet:
             for _ in cell.question.task.run(self.roster.get(cell.loaded_as), *self._given(cell)):
                 pass
 
-    def _given(self, cell: Cell) -> tuple[Data, Tools, int]:
-        """What a task is run with, beside the backbone."""
+    def _given(self, cell: Cell, halvings: int = 0) -> tuple[Data, Tools, int]:
+        """What a task is run with, beside the backbone; ``halvings`` of the device batch, for memory was short."""
         folder = self.store.working_folder(cell.key, cell.address, cell.identity.precision)
-        tools = Tools(self.extractor, dataclasses.replace(self.execution, folder=folder), self.text)
+        tools = Tools(self.extractor, dataclasses.replace(self.execution, folder=folder, halvings=halvings), self.text)
         return cell.question.data, tools, cell.seed
 
     def _pass(self, cells: Sequence[Cell], summary: Summary) -> list[Cell]:
@@ -166,22 +174,39 @@ class Gauntlet:
         if self.store.get(cell.key) is not None:
             summary.found += 1
             return
-        with self.store.claim(cell.key) as mine:
-            if not mine:
+        with self.store.claim(cell.key) as claim:
+            if claim is None:
                 busy.append(cell)
             elif self.store.get(cell.key) is not None:  # finished by another between the look and the claim
                 summary.found += 1
             else:
-                self._compute(cell)
+                self._attempt(cell, claim)
                 summary.computed += 1
 
-    def _compute(self, cell: Cell) -> None:
+    def _attempt(self, cell: Cell, claim: Claim) -> None:
+        """Compute it, unless it has used up its limit; its trace says how that ended."""
+        self.witness.begins(cell, claim.attempt.number)
+        cause: Cause = "stopped"
+        try:
+            if past := spent(claim.earlier):
+                raise LimitError(past)
+            self._compute(cell, sum(each.cause == "out of memory" for each in claim.earlier))
+            cause = "done"
+            claim.end(cause)
+        except Exception as error:
+            cause = _cause(error)
+            claim.end(cause, str(error), tail=traceback.format_exception_only(error)[-1])
+            raise
+        finally:
+            self.witness.ends(cell, cause)
+
+    def _compute(self, cell: Cell, halvings: int) -> None:
         backbone = self.roster.get(cell.loaded_as)
         self.extractor.used.clear()
         self.text.used.clear()
         folder = self.store.working_folder(cell.key, cell.address, cell.identity.precision)
         with measure(self.device) as measured:
-            answers = list(cell.question.task.run(backbone, *self._given(cell)))
+            answers = list(cell.question.task.run(backbone, *self._given(cell, halvings)))
         finished = self._record(cell, backbone, answers, measured)
         self.store.commit(finished, outputs_table(answers), logs_below(folder))
         self.say(f"{cell.backbone}  {finished.cell.setting()}  seed {cell.seed}  {_headline(finished)}")
@@ -242,6 +267,25 @@ class Gauntlet:
                 backbone.embed(image)
             self._flops[name] = counter.get_total_flops() or None
         return self._flops[name]
+
+
+class LimitError(RuntimeError):
+    """A cell that took its process with it too often."""
+
+    def __init__(self, past: Sequence[Attempt]) -> None:
+        super().__init__(
+            f"not tried again after {len(past)} attempts without an outcome ({'; '.join(each.end() for each in past)}): "
+            "see their logs, then bob retry --failed"
+        )
+
+
+def _cause(error: Exception) -> Cause:
+    """What to call the end of an attempt that raised this."""
+    if isinstance(error, Diverged):
+        return "diverged"
+    if isinstance(error, OutOfMemory | torch.OutOfMemoryError | MemoryError):
+        return "out of memory"
+    return "input/output" if isinstance(error, OSError) and error.errno in TRANSIENT else "error"
 
 
 def logs_below(folder: Path) -> dict[str, Path]:
