@@ -13,6 +13,7 @@ from bob.commands.lists import list_command, show_command
 from bob.commands.plan import plan_command
 from bob.commands.pretrain import pretrain_command
 from bob.commands.run import run_command
+from bob.commands.work import work_command
 
 SPREAD = ("--backbones", "--tasks", "--datasets", "--seeds", "--set", "--probe")
 """Options that take several values without being repeated."""
@@ -34,6 +35,7 @@ app.command("show")(show_command)
 app.command("leaderboard")(leaderboard_command)
 app.command("plot")(plot_command)
 app.command("certify")(certify_command)
+app.command("work", hidden=True)(work_command)
 data_app.command("check")(data_check_command)
 
 
