@@ -32,6 +32,9 @@ SBATCH_S = 300.0
 READING_S = 3.0
 """Spent in one call on logs, where accounting does not tell how jobs ended."""
 
+BOOKING_S = 120.0
+"""So much later than the queue accounting may know of an end; then it is not asked again."""
+
 _SILENT = re.compile(r"unable to contact|timed out|connect|communication|not responding|zero bytes", re.I)
 
 
@@ -62,6 +65,7 @@ class Cluster:
         self.journal = Journal(folder / "journal.jsonl")
         self._accounting = Accounting()
         self._ends: dict[str, Booked] = {}
+        self._unbooked: dict[str, float] = {}  # until when accounting is asked about a job that is over
 
     def submit(self, parcels: Sequence[Parcel], work: Callable[[Parcel], Work]) -> None:
         """As :class:`Place`; under the sweep's lock, for another launcher may do the same at this moment.
@@ -110,9 +114,10 @@ class Cluster:
                 job = f"{array}_{index}"
                 if job not in seen or seen[job].over:
                     latest |= dict.fromkeys(units, (job, folder / f"{job}_0_log.out"))
-        for job in [job for job in self._ends if job in seen and not seen[job].over]:
-            del self._ends[job]  # requeued by hand after its end
-        self._learn({job: log for job, log in latest.values() if job not in self._ends}, seen)
+        for job in [job for job in self._unbooked if job in seen and not seen[job].over]:
+            del self._unbooked[job]  # requeued by hand after its end
+            self._ends.pop(job, None)
+        self._learn(dict(latest.values()), seen)
         return {unit: self._end(job, log) for unit, (job, log) in latest.items()}
 
     def cancel(self, units: Collection[str] | None = None) -> int:
@@ -205,15 +210,15 @@ class Cluster:
 
     def _learn(self, jobs: Mapping[str, Path], seen: Mapping[str, Seen]) -> None:
         """How these ended: what accounting has booked, else what the queue still has, else what their logs say."""
-        if not jobs:
-            return
-        booked = self._accounting.ends({job.partition("_")[0] for job in jobs})
-        self._ends |= {job: booked[job] for job in jobs if job in booked}
-        until = time.monotonic() + READING_S
-        for job in [job for job in jobs if job not in booked]:
+        now = time.monotonic()
+        late = {job for job in jobs if now < self._unbooked.setdefault(job, now + BOOKING_S)}
+        booked = self._accounting.ends({job.partition("_")[0] for job in late})
+        for job in late & booked.keys():
+            self._ends[job], self._unbooked[job] = booked[job], now
+        for job in jobs.keys() - self._ends.keys():
             if job in seen:
                 self._ends[job] = Booked(seen[job].state, None, seen[job].node)
-            elif time.monotonic() < until and (words := last_words(jobs[job])):
+            elif time.monotonic() < now + READING_S and (words := last_words(jobs[job])):
                 self._ends[job] = words
 
     def _end(self, job: str, log: Path) -> End:
