@@ -179,37 +179,44 @@ class Gauntlet:
                 busy.append(cell)
             elif self.store.get(cell.key) is not None:  # finished by another between the look and the claim
                 summary.found += 1
-            else:
-                self._attempt(cell, claim)
+            elif self._attempt(cell, claim):
                 summary.computed += 1
+            else:
+                busy.append(cell)
 
-    def _attempt(self, cell: Cell, claim: Claim) -> None:
-        """Compute it, unless it has used up its limit; its trace says how that ended."""
+    def _attempt(self, cell: Cell, claim: Claim) -> bool:
+        """Compute it, unless it has used up its limit; its trace says how that ended. False where it was taken over."""
         self.witness.begins(cell, claim.attempt.number)
         cause: Cause = "stopped"
         try:
             if past := spent(claim.earlier):
                 raise LimitError(past)
-            self._compute(cell, sum(each.cause == "out of memory" for each in claim.earlier))
-            cause = "done"
-            claim.end(cause)
+            cause = "done" if self._compute(cell, claim) else "lost"
         except Exception as error:
-            cause = _cause(error)
-            claim.end(cause, str(error), tail=traceback.format_exception_only(error)[-1])
-            raise
+            cause = "lost" if claim.lost else _cause(error)  # perhaps because two were writing in its working folder
+            if cause != "lost":
+                claim.end(cause, str(error), tail=traceback.format_exception_only(error)[-1])
+                raise
         finally:
             self.witness.ends(cell, cause)
+        if cause == "done":
+            claim.end(cause)
+        return cause == "done"
 
-    def _compute(self, cell: Cell, halvings: int) -> None:
+    def _compute(self, cell: Cell, claim: Claim) -> bool:
         backbone = self.roster.get(cell.loaded_as)
         self.extractor.used.clear()
         self.text.used.clear()
         folder = self.store.working_folder(cell.key, cell.address, cell.identity.precision)
         with measure(self.device) as measured:
+            halvings = sum(each.cause == "out of memory" for each in claim.earlier)
             answers = list(cell.question.task.run(backbone, *self._given(cell, halvings)))
+        if claim.lost:  # this process was thought dead; a commit would remove the folder that another goes on from
+            return False
         finished = self._record(cell, backbone, answers, measured)
         self.store.commit(finished, outputs_table(answers), logs_below(folder))
         self.say(f"{cell.backbone}  {finished.cell.setting()}  seed {cell.seed}  {_headline(finished)}")
+        return True
 
     def _record(self, cell: Cell, backbone: Backbone, answers: list[Any], measured: Measured) -> record.Record:
         used = list(self.extractor.used)
@@ -273,8 +280,9 @@ class LimitError(RuntimeError):
     """A cell that took its process with it too often."""
 
     def __init__(self, past: Sequence[Attempt]) -> None:
+        ends = "; ".join(each.end() for each in past)
         super().__init__(
-            f"not tried again after {len(past)} attempts without an outcome ({'; '.join(each.end() for each in past)}): "
+            f"not tried again after {len(past)} attempts without an outcome ({ends}): "
             "see their logs, then bob retry --failed"
         )
 

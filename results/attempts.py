@@ -132,7 +132,7 @@ class Traces:
         return sorted(int(match[1]) for match in map(_NAME.fullmatch, names) if match)
 
     def read(self, key: str) -> list[Attempt]:
-        """All attempts at a key, oldest first. One that a crash of its machine tore is there with nothing but itself."""
+        """All attempts at a key, oldest first. Of one that a crash of its machine tore, only the number is known."""
         found = []
         for number in self.numbers(key):
             with suppress(FileNotFoundError):  # it ended well meanwhile

@@ -75,7 +75,7 @@ class Claim:
         threading.Thread(target=self._beat, args=(beat_s,), name="bob-claim", daemon=True).start()
 
     def forget(self) -> None:
-        """In a forked child, for it is the parent's: a child that holds the lock too would keep it when the parent dies."""
+        """In a forked child, for it is the parent's: with the lock open, the child would keep it when the parent dies."""
         if not self._over.is_set():
             self._over.set()
             os.close(self._lock)
@@ -137,9 +137,8 @@ class Claims:
 
     def attempts(self, key: str) -> list[Attempt]:
         """All at a key, oldest first; only the last can be without an end."""
-        *taken_over, last = self._traces.read(key) or [None]
-        ended = [each.ended_by("lost") if each.cause is None else each for each in taken_over if each]
-        return ended if last is None else [*ended, last]
+        found = self._traces.read(key)
+        return [each.ended_by("lost") if each.cause is None else each for each in found[:-1]] + found[-1:]
 
     def running(self) -> list[tuple[Attempt, float]]:
         """Attempts that nobody has ended, and the seconds since each was heard of, by the file system's clock."""

@@ -9,7 +9,7 @@ work/KEY-QUESTION/                        what the holder of a claim leaves for 
 writing/NAME/                             on its way into cells/; its record file is locked by the process that writes
 quarantine/                               found damaged: kept to look at, never used
 
-Of a root that its group may write (best with mode g+ws), all is the group's: any of its users goes on with the others' work.
+Of a root that its group may write (mode g+ws is best), all is for the group: any user goes on with another's work.
 """
 
 import fcntl

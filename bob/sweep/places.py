@@ -22,7 +22,6 @@ from slurm.cluster import Cluster
 from slurm.parcel import Parcel, Unit
 from slurm.place import Place
 from slurm.profile import Profile
-from slurm.resources import Resources
 from slurm.supervise import Pace
 from tasks.catalogue import TASKS
 
