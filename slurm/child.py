@@ -68,8 +68,8 @@ class Child:
     as USR1 where nobody listens to it here. Submitit does, and its ``checkpoint`` may call :meth:`stop` while
     :meth:`wait` waits.
 
-    The child is killed when the thread that started it ends, also by SIGKILL (Linux only). Raises ``OSError`` for a
-    command or a log that cannot be opened.
+    The child is killed when the thread that started it ends, also by SIGKILL (Linux only); what it started itself is
+    killed when it ends. Raises ``OSError`` for a command or a log that cannot be opened.
     """
 
     def __init__(self, command: Sequence[str], log: Path, environment: Mapping[str, str]) -> None:
@@ -95,8 +95,7 @@ class Child:
                     stdout=output,
                     stderr=subprocess.STDOUT,
                     env={**os.environ, **self.environment},
-                    # A group of its own, or a terminal's Ctrl-C reaches it twice. SLURM may look for its own by group.
-                    process_group=None if self._everyone_hears else 0,
+                    process_group=0,  # or a terminal's Ctrl-C would reach it twice
                     preexec_fn=_Birth(os.getpid(), mask - set(PASSED)),
                 )
         except BaseException:
@@ -146,7 +145,11 @@ class Child:
             return True
 
     def _end(self) -> Ended:
-        code = self._begun().wait()
+        process = self._begun()
+        if process.returncode is None:  # not collected, so its number is no other's
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)  # who is left of those it started, holding memory or a GPU
+        code = process.wait()
         self._listen_no_more()
         if self._ended is None:
             self._ended = Ended(

@@ -1,4 +1,4 @@
-"""Watch over work until none is left: look, submit what nobody has, wait. It may be killed and started anew anywhere."""
+"""Watch over work till none is left: look, submit what nobody has, wait. It may be killed, and begun anew elsewhere."""
 
 import time
 from collections import Counter
@@ -109,10 +109,8 @@ class _Watch:
         again = sum(self._submissions[name] > 0 for name in names)
         self._submissions.update(names)
         self._stood.update(names)
-        self.say(
-            f"submitted {_count(len(names), 'unit')} in {_count(len(parcels), 'job')}"
-            + f", {again} again" * bool(again)
-        )
+        what = f"{_count(len(names), 'unit')} in {_count(len(parcels), 'job')}"
+        self.say(f"submitted {what}, {again} again" if again else f"submitted {what}")
 
     def waiting(self, standing: Mapping[str, Standing], left: set[str], busy: set[str]) -> bool:
         """Whether a unit of ours stands, is worked on, or will be submitted later."""

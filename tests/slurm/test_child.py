@@ -166,6 +166,12 @@ def test_one_that_will_not_stop_is_killed(tmp_path: Path) -> None:
     assert 0.3 <= time.monotonic() - start < 5
 
 
+def test_what_it_started_ends_with_it(tmp_path: Path) -> None:
+    """A process that it leaves behind would keep memory, or a GPU, from the next."""
+    ended = run(["sh", "-c", "sleep 60 & echo $!; kill -9 $$"], tmp_path / "log", {})
+    until(lambda: not alive(int(ended.tail)), 5.0)
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux kills a child with its parent")
 @pytest.mark.parametrize("step", [None, "0"])
 def test_it_dies_with_a_parent_that_is_killed(tmp_path: Path, step: str | None) -> None:
