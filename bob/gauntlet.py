@@ -1,7 +1,9 @@
 """Run a plan's cells: each once, whoever else works on the same store; each recorded, whole or as a failure."""
 
 import dataclasses
+import errno
 import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -17,12 +19,14 @@ from backbones.base import BASELINES, Backbone, freeze, resolve_device
 from backbones.features import Extractor
 from backbones.text_features import TextExtractor
 from backbones.training.execution import LOGS, Execution
-from backbones.training.outcomes import Diverged
+from backbones.training.outcomes import Diverged, OutOfMemory
 from bob.meter import Measured, measure
 from bob.plan import Cell
 from bob.provenance import provenance
 from bob.roster import Roster
 from results import record
+from results.attempts import Attempt, Cause, spent
+from results.claims import Claim
 from results.statistics import bootstrap_interval
 from results.store import Store
 from slurm.here import Job, launch
@@ -30,6 +34,11 @@ from tasks.base import Note, Outputs, Score, Tools
 
 WAIT_SECONDS = 0.2
 """Between looks at a cell that another process is working on."""
+
+TRANSIENT = frozenset(
+    {errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN}
+)
+"""Errors of a disk or of its network, which may be well when the cell is tried again."""
 
 
 class State(StrEnum):
@@ -135,16 +144,32 @@ class Gauntlet:
         if self.store.get(cell.key) is not None:
             summary.found += 1
             return
-        with self.store.claim(cell.key) as mine:
-            if not mine:
+        with self.store.claim(cell.key) as claim:
+            if claim is None:
                 busy.append(cell)
             elif self.store.get(cell.key) is not None:  # finished by another between the look and the claim
                 summary.found += 1
-            else:
-                self._compute(cell)
+            elif self._attempt(cell, claim):
                 summary.computed += 1
+            else:
+                busy.append(cell)
 
-    def _compute(self, cell: Cell) -> None:
+    def _attempt(self, cell: Cell, claim: Claim) -> bool:
+        """Compute it, unless it has used up its limit; its trace says how that ended. False where it was taken over."""
+        try:
+            if past := spent(claim.earlier):
+                raise LimitError(past)
+            if not self._compute(cell, claim):
+                return False
+        except Exception as error:
+            if claim.lost:  # perhaps because two were writing in its working folder
+                return False
+            claim.end(_cause(error), str(error), tail=traceback.format_exception_only(error)[-1])
+            raise
+        claim.end("done")
+        return True
+
+    def _compute(self, cell: Cell, claim: Claim) -> bool:
         backbone = self.roster.get(cell.loaded_as)
         self.extractor.used.clear()
         self.text.used.clear()
@@ -152,9 +177,12 @@ class Gauntlet:
         tools = Tools(self.extractor, dataclasses.replace(self.execution, folder=folder), self.text)
         with measure(self.device) as measured:
             answers = list(cell.question.task.run(backbone, cell.question.data, tools, cell.seed))
+        if claim.lost:  # this process was thought dead; a commit would remove the folder that another goes on from
+            return False
         finished = self._record(cell, backbone, answers, measured)
         self.store.commit(finished, outputs_table(answers), logs_below(folder))
         self.say(f"{cell.backbone}  {finished.cell.setting()}  seed {cell.seed}  {_headline(finished)}")
+        return True
 
     def _record(self, cell: Cell, backbone: Backbone, answers: list[Any], measured: Measured) -> record.Record:
         used = list(self.extractor.used)
@@ -212,6 +240,26 @@ class Gauntlet:
                 backbone.embed(image)
             self._flops[name] = counter.get_total_flops() or None
         return self._flops[name]
+
+
+class LimitError(RuntimeError):
+    """A cell that took its process with it too often."""
+
+    def __init__(self, past: Sequence[Attempt]) -> None:
+        ends = "; ".join(each.end() for each in past)
+        super().__init__(
+            f"not tried again after {len(past)} attempts without an outcome ({ends}): "
+            "see their logs, then bob retry --failed"
+        )
+
+
+def _cause(error: Exception) -> Cause:
+    """What to call the end of an attempt that raised this."""
+    if isinstance(error, Diverged):
+        return "diverged"
+    if isinstance(error, OutOfMemory | torch.OutOfMemoryError | MemoryError):
+        return "out of memory"
+    return "input/output" if isinstance(error, OSError) and error.errno in TRANSIENT else "error"
 
 
 def logs_below(folder: Path) -> dict[str, Path]:
