@@ -19,6 +19,7 @@ from bob.sweep.roll import sweep_folder
 from bob.sweep.shift import Shift
 from results.store import Store
 from slurm.cluster import Cluster
+from slurm.machine import Machine, detect_gpus
 from slurm.parcel import Parcel, Unit
 from slurm.place import Place
 from slurm.profile import Profile
