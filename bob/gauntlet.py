@@ -1,8 +1,10 @@
 """Run a plan's cells: each once, whoever else works on the same store; each recorded, whole or as a failure."""
 
 import dataclasses
+import errno
 import time
-from collections.abc import Callable, Iterator, Sequence
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import partial
@@ -17,19 +19,26 @@ from backbones.base import BASELINES, Backbone, freeze, resolve_device
 from backbones.features import Extractor
 from backbones.text_features import TextExtractor
 from backbones.training.execution import LOGS, Execution
-from backbones.training.outcomes import Diverged
+from backbones.training.outcomes import Diverged, OutOfMemory
 from bob.meter import Measured, measure
 from bob.plan import Cell
 from bob.provenance import provenance
 from bob.roster import Roster
 from results import record
+from results.attempts import Attempt, Cause, spent
+from results.claims import Claim
 from results.statistics import bootstrap_interval
 from results.store import Store
 from slurm.here import Job, launch
-from tasks.base import Note, Outputs, Score, Tools
+from tasks.base import Data, Note, Outputs, Score, Tools
 
 WAIT_SECONDS = 0.2
 """Between looks at a cell that another process is working on."""
+
+TRANSIENT = frozenset(
+    {errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN}
+)
+"""Errors of a disk or of its network, which may be well when the cell is tried again."""
 
 
 class State(StrEnum):
@@ -89,6 +98,16 @@ def _changes(cell: Cell, old: record.Record) -> list[str]:
     return changes or ["the way keys are made changed"]
 
 
+class Witness:
+    """Is told of each attempt at a cell."""
+
+    def begins(self, cell: Cell, number: int) -> None:
+        """Before anything is computed; ``number`` counts the attempts at the cell, from 1."""
+
+    def ends(self, cell: Cell, cause: Cause) -> None:
+        """Once it is recorded."""
+
+
 class Gauntlet:
     """Puts each question to each backbone. ``say`` is told of every cell that ends.
 
@@ -107,19 +126,39 @@ class Gauntlet:
         self.roster, self.store, self.extractor, self.say = roster, store, extractor, say
         self.text = TextExtractor(extractor.settings, extractor.progress)
         self.execution = execution or Execution()
+        self.witness = Witness()
         self.device = resolve_device(extractor.settings.device)
         self._flops: dict[str, int | None] = {}
 
-    def run(self, cells: Sequence[Cell]) -> Summary:
-        """Compute every cell that has no record. Cells another process holds are waited for, or taken over."""
+    def run(self, cells: Sequence[Cell], wait: bool = True) -> Summary:
+        """Compute every cell that has no record. Cells another process holds are waited for, or taken over.
+
+        Without ``wait`` they are left to it: somebody else watches over the whole.
+        """
         summary = Summary(refused=sum(cell.refusal is not None for cell in cells))
         waiting = [cell for cell in cells if cell.refusal is None]
         while waiting:
             busy = self._pass(waiting, summary)
+            if not wait:
+                break
             if len(busy) == len(waiting):
                 time.sleep(WAIT_SECONDS)
             waiting = busy
         return summary
+
+    def follow(self, cells: Sequence[Cell], keys: Iterable[str]) -> None:
+        """Work through the cells of these keys with a process that leads; what they come to is for that one to keep."""
+        by_key = {cell.key: cell for cell in cells}
+        for key in keys:
+            cell = by_key[key]
+            for _ in cell.question.task.run(self.roster.get(cell.loaded_as), *self._given(cell)):
+                pass
+
+    def _given(self, cell: Cell, halvings: int = 0) -> tuple[Data, Tools, int]:
+        """What a task is run with, beside the backbone; ``halvings`` of the device batch, for memory was short."""
+        folder = self.store.working_folder(cell.key, cell.address, cell.identity.precision)
+        tools = Tools(self.extractor, dataclasses.replace(self.execution, folder=folder, halvings=halvings), self.text)
+        return cell.question.data, tools, cell.seed
 
     def _pass(self, cells: Sequence[Cell], summary: Summary) -> list[Cell]:
         """Look at each cell once; those that another process is working on are returned."""
@@ -135,26 +174,49 @@ class Gauntlet:
         if self.store.get(cell.key) is not None:
             summary.found += 1
             return
-        with self.store.claim(cell.key) as mine:
-            if not mine:
+        with self.store.claim(cell.key) as claim:
+            if claim is None:
                 busy.append(cell)
             elif self.store.get(cell.key) is not None:  # finished by another between the look and the claim
                 summary.found += 1
-            else:
-                self._compute(cell)
+            elif self._attempt(cell, claim):
                 summary.computed += 1
+            else:
+                busy.append(cell)
 
-    def _compute(self, cell: Cell) -> None:
+    def _attempt(self, cell: Cell, claim: Claim) -> bool:
+        """Compute it, unless it has used up its limit; its trace says how that ended. False where it was taken over."""
+        self.witness.begins(cell, claim.attempt.number)
+        cause: Cause = "stopped"
+        try:
+            if past := spent(claim.earlier):
+                raise LimitError(past)
+            cause = "done" if self._compute(cell, claim) else "lost"
+        except Exception as error:
+            cause = "lost" if claim.lost else _cause(error)  # perhaps because two were writing in its working folder
+            if cause != "lost":
+                claim.end(cause, str(error), tail=traceback.format_exception_only(error)[-1])
+                raise
+        finally:
+            self.witness.ends(cell, cause)
+        if cause == "done":
+            claim.end(cause)
+        return cause == "done"
+
+    def _compute(self, cell: Cell, claim: Claim) -> bool:
         backbone = self.roster.get(cell.loaded_as)
         self.extractor.used.clear()
         self.text.used.clear()
         folder = self.store.working_folder(cell.key, cell.address, cell.identity.precision)
-        tools = Tools(self.extractor, dataclasses.replace(self.execution, folder=folder), self.text)
         with measure(self.device) as measured:
-            answers = list(cell.question.task.run(backbone, cell.question.data, tools, cell.seed))
+            halvings = sum(each.cause == "out of memory" for each in claim.earlier)
+            answers = list(cell.question.task.run(backbone, *self._given(cell, halvings)))
+        if claim.lost:  # this process was thought dead; a commit would remove the folder that another goes on from
+            return False
         finished = self._record(cell, backbone, answers, measured)
         self.store.commit(finished, outputs_table(answers), logs_below(folder))
         self.say(f"{cell.backbone}  {finished.cell.setting()}  seed {cell.seed}  {_headline(finished)}")
+        return True
 
     def _record(self, cell: Cell, backbone: Backbone, answers: list[Any], measured: Measured) -> record.Record:
         used = list(self.extractor.used)
@@ -212,6 +274,26 @@ class Gauntlet:
                 backbone.embed(image)
             self._flops[name] = counter.get_total_flops() or None
         return self._flops[name]
+
+
+class LimitError(RuntimeError):
+    """A cell that took its process with it too often."""
+
+    def __init__(self, past: Sequence[Attempt]) -> None:
+        ends = "; ".join(each.end() for each in past)
+        super().__init__(
+            f"not tried again after {len(past)} attempts without an outcome ({ends}): "
+            "see their logs, then bob retry --failed"
+        )
+
+
+def _cause(error: Exception) -> Cause:
+    """What to call the end of an attempt that raised this."""
+    if isinstance(error, Diverged):
+        return "diverged"
+    if isinstance(error, OutOfMemory | torch.OutOfMemoryError | MemoryError):
+        return "out of memory"
+    return "input/output" if isinstance(error, OSError) and error.errno in TRANSIENT else "error"
 
 
 def logs_below(folder: Path) -> dict[str, Path]:
