@@ -16,6 +16,7 @@ from bob.commands.pretrain import pretrain_command
 from bob.commands.retry import retry_command
 from bob.commands.run import run_command
 from bob.commands.status import status_command
+from bob.commands.work import work_command
 
 SPREAD = ("--backbones", "--tasks", "--datasets", "--seeds", "--set", "--probe")
 """Options that take several values without being repeated."""
@@ -37,6 +38,7 @@ app.command("show")(show_command)
 app.command("leaderboard")(leaderboard_command)
 app.command("plot")(plot_command)
 app.command("certify")(certify_command)
+app.command("work", hidden=True)(work_command)
 app.command("status")(status_command)
 app.command("logs")(logs_command)
 app.command("retry")(retry_command)

@@ -4,7 +4,7 @@ import dataclasses
 import errno
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import partial
@@ -30,7 +30,7 @@ from results.claims import Claim
 from results.statistics import bootstrap_interval
 from results.store import Store
 from slurm.here import Job, launch
-from tasks.base import Note, Outputs, Score, Tools
+from tasks.base import Data, Note, Outputs, Score, Tools
 
 WAIT_SECONDS = 0.2
 """Between looks at a cell that another process is working on."""
@@ -100,6 +100,16 @@ def _changes(cell: Cell, old: record.Record) -> list[str]:
     return changes or ["the way keys are made changed"]
 
 
+class Witness:
+    """Is told of each attempt at a cell."""
+
+    def begins(self, cell: Cell, number: int) -> None:
+        """Before anything is computed; ``number`` counts the attempts at the cell, from 1."""
+
+    def ends(self, cell: Cell, cause: Cause) -> None:
+        """Once it is recorded."""
+
+
 class Gauntlet:
     """Puts each question to each backbone. ``say`` is told of every cell that ends.
 
@@ -118,19 +128,39 @@ class Gauntlet:
         self.roster, self.store, self.extractor, self.say = roster, store, extractor, say
         self.text = TextExtractor(extractor.settings, extractor.progress)
         self.execution = execution or Execution()
+        self.witness = Witness()
         self.device = resolve_device(extractor.settings.device)
         self._flops: dict[str, int | None] = {}
 
-    def run(self, cells: Sequence[Cell]) -> Summary:
-        """Compute every cell that has no record. Cells another process holds are waited for, or taken over."""
+    def run(self, cells: Sequence[Cell], wait: bool = True) -> Summary:
+        """Compute every cell that has no record. Cells another process holds are waited for, or taken over.
+
+        Without ``wait`` they are left to it: somebody else watches over the whole.
+        """
         summary = Summary(refused=sum(cell.refusal is not None for cell in cells))
         waiting = [cell for cell in cells if cell.refusal is None]
         while waiting:
             busy = self._pass(waiting, summary)
+            if not wait:
+                break
             if len(busy) == len(waiting):
                 time.sleep(WAIT_SECONDS)
             waiting = busy
         return summary
+
+    def follow(self, cells: Sequence[Cell], keys: Iterable[str]) -> None:
+        """Work through the cells of these keys with a process that leads; what they come to is for that one to keep."""
+        by_key = {cell.key: cell for cell in cells}
+        for key in keys:
+            cell = by_key[key]
+            for _ in cell.question.task.run(self.roster.get(cell.loaded_as), *self._given(cell)):
+                pass
+
+    def _given(self, cell: Cell, halvings: int = 0) -> tuple[Data, Tools, int]:
+        """What a task is run with, beside the backbone; ``halvings`` of the device batch, for memory was short."""
+        folder = self.store.working_folder(cell.key, cell.address, cell.identity.precision)
+        tools = Tools(self.extractor, dataclasses.replace(self.execution, folder=folder, halvings=halvings), self.text)
+        return cell.question.data, tools, cell.seed
 
     def _pass(self, cells: Sequence[Cell], summary: Summary) -> list[Cell]:
         """Look at each cell once; those that another process is working on are returned."""
@@ -158,27 +188,31 @@ class Gauntlet:
 
     def _attempt(self, cell: Cell, claim: Claim) -> bool:
         """Compute it, unless it has used up its limit; its trace says how that ended. False where it was taken over."""
+        self.witness.begins(cell, claim.attempt.number)
+        cause: Cause = "stopped"
         try:
             if past := spent(claim.earlier):
                 raise LimitError(past)
-            if not self._compute(cell, claim):
-                return False
+            cause = "done" if self._compute(cell, claim) else "lost"
         except Exception as error:
-            if claim.lost:  # perhaps because two were writing in its working folder
-                return False
-            claim.end(_cause(error), str(error), tail=traceback.format_exception_only(error)[-1])
-            raise
-        claim.end("done")
-        return True
+            cause = "lost" if claim.lost else _cause(error)  # perhaps because two were writing in its working folder
+            if cause != "lost":
+                claim.end(cause, str(error), tail=traceback.format_exception_only(error)[-1])
+                raise
+        finally:
+            self.witness.ends(cell, cause)
+        if cause == "done":
+            claim.end(cause)
+        return cause == "done"
 
     def _compute(self, cell: Cell, claim: Claim) -> bool:
         backbone = self.roster.get(cell.loaded_as)
         self.extractor.used.clear()
         self.text.used.clear()
         folder = self.store.working_folder(cell.key, cell.address, cell.identity.precision)
-        tools = Tools(self.extractor, dataclasses.replace(self.execution, folder=folder), self.text)
         with measure(self.device) as measured:
-            answers = list(cell.question.task.run(backbone, cell.question.data, tools, cell.seed))
+            halvings = sum(each.cause == "out of memory" for each in claim.earlier)
+            answers = list(cell.question.task.run(backbone, *self._given(cell, halvings)))
         if claim.lost:  # this process was thought dead; a commit would remove the folder that another goes on from
             return False
         finished = self._record(cell, backbone, answers, measured)

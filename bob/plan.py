@@ -4,7 +4,7 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -58,11 +58,12 @@ class Plan(BaseModel):
 
 @dataclass(frozen=True)
 class Question:
-    """A task with its settings and its data, opened: what is put to each backbone."""
+    """A task with its settings and its data, opened: what is put to each backbone. ``entry`` says it as a plan does."""
 
     task: Task
     data: Data
     names: Mapping[str, tuple[str, ...]]
+    entry: Mapping[str, Any] = field(default_factory=dict)
 
     @cached_property
     def settings(self) -> dict[str, Any]:
@@ -240,7 +241,7 @@ def _questions(plan: Plan, options: OpenOptions, mistakes: list[str]) -> Iterato
             sets = {role: [_open(name, options, opened, place, mistakes) for name in names[role]] for role in names}
             complete = {role: [data for data in each if data is not None] for role, each in sets.items()}
             if task is not None and complete == sets:
-                yield Question(task, complete, names)
+                yield Question(task, complete, names, {**entry, **{role: list(each) for role, each in names.items()}})
 
 
 def _settings(

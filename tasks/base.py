@@ -15,6 +15,7 @@ from backbones.inference import Layer
 from backbones.text_forward import text_features
 from backbones.training.execution import Execution
 from tasks.datasets.base import Dataset
+from tasks.work import Work
 
 Extract = Callable[[Backbone, Images, Layer], NDArray[Any]]
 """``extract(backbone, images, layer)``: a read-only (n, dim) matrix, from the cache when it is there."""
@@ -106,6 +107,12 @@ class Task(ABC):
     @abstractmethod
     def refusal(self, backbone: Backbone, data: Data) -> str | None:
         """Why this question cannot be put to this backbone on this data (a sentence), or None. Costs no compute."""
+
+    def work(self, data: Data) -> Work:
+        """How much it computes: every image of the data is looked at once, unless a task says otherwise."""
+        return Work(
+            forward=sum(len(split) for sets in data.values() for each in sets for split in each.splits.values())
+        )
 
     @abstractmethod
     def run(self, backbone: Backbone, data: Data, tools: Tools, seed: int) -> Iterator[Score | Outputs | Note]:

@@ -1,11 +1,5 @@
 """Planning 100,000 cells: resolved, keyed, and held against a store that has answered most of them."""
 
-import json
-import subprocess
-import sys
-from pathlib import Path
-from typing import Any
-
 import pytest
 
 pytestmark = pytest.mark.slow

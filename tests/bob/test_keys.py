@@ -69,7 +69,10 @@ SHOWN = {"size": (32, 32), "resize": 36, "crop": "center", "mean": (0.5, 0.25, 1
     ("cell", "key"),
     [
         (cell_of("pixels", Ask(), {}, 0), "8198a96628acd1f651239f7b8f7373b5"),
-        (cell_of('a "quoted" \\ näme', Ask(k=3, space={"z": [1, None], "a": "ü"}), SETS, -1), "3f74710cb5edfeb6aadc1ca4c719db6d"),
+        (
+            cell_of('a "quoted" \\ näme', Ask(k=3, space={"z": [1, None], "a": "ü"}), SETS, -1),
+            "3f74710cb5edfeb6aadc1ca4c719db6d",
+        ),
         (cell_of("timm:b", Ask(), SETS, 7, preprocess=SHOWN, precision="bfloat16"), "9275e9916dfa2b14e9ace0f6762108c1"),
     ],
 )
