@@ -70,17 +70,19 @@ class Summary:
 
 
 def states(cells: Sequence[Cell], store: Store) -> Iterator[tuple[Cell, State, str]]:
-    """What would run, cell by cell, and why."""
-    done = {each.key: each for each in store.records()}
-    by_age = sorted(done.values(), key=lambda each: (each.provenance.created, each.key))
-    by_address = {each.cell.address(): each for each in by_age}  # of several answers the newest, as on the board
-    failed = {each.key: each for each in store.failures()}
+    """What would run, cell by cell, and why. Of the plan's own records only the names are looked at."""
+    keys = {cell.key for cell in cells}
+    done = store.done_keys()
+    older = [found for key in sorted(done - keys) if (found := store.get(key)) is not None]
+    older.sort(key=lambda each: (each.provenance.created, each.key))
+    by_address = {each.cell.address(): each for each in older}  # of several answers the newest, as on the board
+    failed = {each.key: each for each in store.failures(keys)}
     for cell in cells:
         if cell.refusal is not None:
             yield cell, State.REFUSED, cell.refusal
         elif cell.key in done:
             yield cell, State.DONE, f"record {cell.key}"
-        elif (old := by_address.get(cell.address.address())) is not None:
+        elif by_address and (old := by_address.get(cell.address.address())) is not None:
             yield cell, State.STALE, "; ".join(_changes(cell, old))
         elif (attempt := failed.get(cell.key)) is not None and attempt.error is not None:
             yield cell, State.FAILED, f"{attempt.error.kind}: {attempt.error.message}"
