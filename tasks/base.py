@@ -87,7 +87,8 @@ class Task(ABC):
     ``headline`` is the metric boards show first. Changing a default or a definition bumps ``protocol_version``.
     ``roles`` names the datasets of a plan and how many it gives: one, many (one or more) or any (none too, and then the
     role is no key of the data). ``files`` names the settings that a plan may give as the path of a YAML file: what it
-    says is the setting then, so that it is part of the key as if written out.
+    says is the setting then, so that it is part of the key as if written out. ``texts``: it asks those that read text
+    (``TextEncoder``) by texts.
     """
 
     name: ClassVar[str]
@@ -95,6 +96,7 @@ class Task(ABC):
     headline: ClassVar[str]
     roles: ClassVar[Mapping[str, Literal["one", "many", "any"]]] = {"dataset": "one"}
     files: ClassVar[tuple[str, ...]] = ()
+    texts: ClassVar[bool] = False
 
     def non_defaults(self) -> dict[str, Any]:
         """The settings that differ from the task's defaults: they belong to the name of a column."""
