@@ -22,11 +22,13 @@ from bob.meter import Measured, measure
 from bob.plan import Cell
 from bob.provenance import provenance
 from bob.roster import Roster
+from bob.sweep.racing import Racer, help_with, helpers, raced
 from results import record
 from results.statistics import bootstrap_interval
 from results.store import Store
 from slurm.here import Job, launch
-from tasks.base import Note, Outputs, Score, Tools
+from tasks.base import Data, Note, Outputs, Score, Tools
+from tasks.race import Race, in_turn
 
 WAIT_SECONDS = 0.2
 """Between looks at a cell that another process is working on."""
@@ -109,17 +111,30 @@ class Gauntlet:
         self.execution = execution or Execution()
         self.device = resolve_device(extractor.settings.device)
         self._flops: dict[str, int | None] = {}
+        self._asked = set[str]()
 
     def run(self, cells: Sequence[Cell]) -> Summary:
-        """Compute every cell that has no record. Cells another process holds are waited for, or taken over."""
+        """Compute every cell that has no record. Cells another process holds are waited for (or
+        helped with, where that is asked), or taken over."""
         summary = Summary(refused=sum(cell.refusal is not None for cell in cells))
         waiting = [cell for cell in cells if cell.refusal is None]
         while waiting:
             busy = self._pass(waiting, summary)
-            if len(busy) == len(waiting):
+            if len(busy) == len(waiting) and not self._helped(busy):
                 time.sleep(WAIT_SECONDS)
             waiting = busy
         return summary
+
+    def _helped(self, busy: Sequence[Cell]) -> bool:
+        """Whether this process, with no cell of its own, has helped with another's search; with each only once."""
+        cell = next((cell for cell in busy if helpers(cell) and cell.key not in self._asked), None)
+        if cell is None:
+            return False
+        self._asked.add(cell.key)
+        for outcome in launch([Job(cell.key, partial(help_with, cell, self, self.store))]):
+            if outcome.error is not None:  # the cell's holder will meet it too, and record it
+                self.say(f"no help with {cell.backbone}  {cell.address.setting()}  {outcome.error}")
+        return True
 
     def _pass(self, cells: Sequence[Cell], summary: Summary) -> list[Cell]:
         """Look at each cell once; those that another process is working on are returned."""
@@ -149,12 +164,18 @@ class Gauntlet:
         self.extractor.used.clear()
         self.text.used.clear()
         folder = self.store.working_folder(cell.key, cell.address, cell.identity.precision)
-        tools = Tools(self.extractor, dataclasses.replace(self.execution, folder=folder), self.text)
+        race = Racer(folder) if raced(cell) else in_turn
         with measure(self.device) as measured:
-            answers = list(cell.question.task.run(backbone, cell.question.data, tools, cell.seed))
+            answers = list(cell.question.task.run(backbone, *self.given(cell, race)))
         finished = self._record(cell, backbone, answers, measured)
         self.store.commit(finished, outputs_table(answers), logs_below(folder))
         self.say(f"{cell.backbone}  {finished.cell.setting()}  seed {cell.seed}  {_headline(finished)}")
+
+    def given(self, cell: Cell, race: Race) -> tuple[Data, Tools, int]:
+        """What a task is run with, beside the backbone."""
+        folder = self.store.working_folder(cell.key, cell.address, cell.identity.precision)
+        execution = dataclasses.replace(self.execution, folder=folder)
+        return cell.question.data, Tools(self.extractor, execution, self.text, race), cell.seed
 
     def _record(self, cell: Cell, backbone: Backbone, answers: list[Any], measured: Measured) -> record.Record:
         used = list(self.extractor.used)

@@ -37,6 +37,7 @@ class PlanError(ValueError):
 class Plan(BaseModel):
     """A plan as a person writes it. A task entry names its task, its datasets by role, and any settings.
 
+    ``racing``: idle processes help with the trials of a search. It says how cells are computed, and is in no key.
     Entries are of any kind here: what is wrong with one is found with its names, and told under its number.
     """
 
@@ -45,6 +46,7 @@ class Plan(BaseModel):
     backbones: list[str] = Field(min_length=1)
     tasks: list[Any] = Field(min_length=1)
     seeds: list[int] = Field(default=[0], min_length=1)
+    racing: bool = Field(default=False, strict=True)
 
     @field_validator("backbones", "seeds")
     @classmethod
@@ -75,7 +77,10 @@ class Question:
 
 @dataclass(frozen=True)
 class Cell:
-    """One (backbone, task, datasets, settings, seed). ``refusal`` says why it cannot be asked, where it cannot."""
+    """One (backbone, task, datasets, settings, seed). ``refusal`` says why it cannot be asked, where it cannot.
+
+    ``racing``: others may help with the trials of its search.
+    """
 
     loaded_as: str
     backbone: str
@@ -83,6 +88,7 @@ class Cell:
     seed: int
     identity: record.Identity
     refusal: str | None
+    racing: bool = False
 
     @cached_property
     def key(self) -> str:
@@ -174,7 +180,7 @@ def resolve(plan: Plan, roster: Roster, options: OpenOptions, precision: str, mi
             continue
         for question in questions:
             for seed in plan.seeds if question.task.uses_seed(question.data) else [0]:
-                cell = _cell(name, backbone, question, seed, precision)
+                cell = _cell(name, backbone, question, seed, precision, plan.racing)
                 cells.setdefault(cell.key, cell)
     if mistakes:
         raise PlanError(mistakes)
@@ -192,7 +198,7 @@ def _backbones(plan: Plan, mistakes: list[str]) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def _cell(name: str, backbone: Backbone, question: Question, seed: int, precision: str) -> Cell:
+def _cell(name: str, backbone: Backbone, question: Question, seed: int, precision: str, racing: bool) -> Cell:
     identity = record.Identity(
         weights_sha256=backbone.card.weights_sha256,
         manifests={data.name: data.manifest_sha256 for sets in question.data.values() for data in sets},
@@ -200,7 +206,8 @@ def _cell(name: str, backbone: Backbone, question: Question, seed: int, precisio
         precision=precision,
         preprocess=dataclasses.asdict(backbone.preprocess),
     )
-    return Cell(name, backbone.card.name, question, seed, identity, question.task.refusal(backbone, question.data))
+    refusal = question.task.refusal(backbone, question.data)
+    return Cell(name, backbone.card.name, question, seed, identity, refusal, racing)
 
 
 def _questions(plan: Plan, options: OpenOptions, mistakes: list[str]) -> Iterator[Question]:
