@@ -15,6 +15,7 @@ from backbones.inference import Layer
 from backbones.text_forward import text_features
 from backbones.training.execution import Execution
 from tasks.datasets.base import Dataset
+from tasks.race import Race, in_turn
 from tasks.work import Work
 
 Extract = Callable[[Backbone, Images, Layer], NDArray[Any]]
@@ -29,12 +30,14 @@ class Tools:
     """What a task is handed to work with. Where and how fast they work is the runner's to say, and changes no number.
 
     ``extract`` gives frozen features; ``execution`` says how a backbone may be trained (devices, memory, checkpoints);
-    ``embed_text`` gives a text tower's vectors, by default without a cache.
+    ``embed_text`` gives a text tower's vectors, by default without a cache; ``race`` has the trials of a search run,
+    by default here.
     """
 
     extract: Extract
     execution: Execution = Execution()
     embed_text: EmbedText = text_features
+    race: Race = in_turn
 
 
 Data = Mapping[str, Sequence[Dataset]]
