@@ -1,7 +1,9 @@
 """Run a plan's cells: each once, whoever else works on the same store; each recorded, whole or as a failure."""
 
 import dataclasses
+import errno
 import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -17,13 +19,15 @@ from backbones.base import BASELINES, Backbone, freeze, resolve_device
 from backbones.features import Extractor
 from backbones.text_features import TextExtractor
 from backbones.training.execution import LOGS, Execution
-from backbones.training.outcomes import Diverged
+from backbones.training.outcomes import Diverged, OutOfMemory
 from bob.meter import Measured, measure
 from bob.plan import Cell
 from bob.provenance import provenance
 from bob.roster import Roster
 from bob.sweep.racing import Racer, help_with, helpers, raced
 from results import record
+from results.attempts import Attempt, Cause, spent
+from results.claims import Claim
 from results.statistics import bootstrap_interval
 from results.store import Store
 from slurm.here import Job, launch
@@ -32,6 +36,11 @@ from tasks.race import Race, in_turn
 
 WAIT_SECONDS = 0.2
 """Between looks at a cell that another process is working on."""
+
+TRANSIENT = frozenset(
+    {errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN}
+)
+"""Errors of a disk or of its network, which may be well when the cell is tried again."""
 
 
 class State(StrEnum):
@@ -114,8 +123,10 @@ class Gauntlet:
         self._asked = set[str]()
 
     def run(self, cells: Sequence[Cell]) -> Summary:
-        """Compute every cell that has no record. Cells another process holds are waited for (or
-        helped with, where that is asked), or taken over."""
+        """Compute every cell that has no record. Those another process holds are waited for, or taken over.
+
+        Instead of waiting, a process helps with the searches of cells that are raced.
+        """
         summary = Summary(refused=sum(cell.refusal is not None for cell in cells))
         waiting = [cell for cell in cells if cell.refusal is None]
         while waiting:
@@ -150,16 +161,32 @@ class Gauntlet:
         if self.store.get(cell.key) is not None:
             summary.found += 1
             return
-        with self.store.claim(cell.key) as mine:
-            if not mine:
+        with self.store.claim(cell.key) as claim:
+            if claim is None:
                 busy.append(cell)
             elif self.store.get(cell.key) is not None:  # finished by another between the look and the claim
                 summary.found += 1
-            else:
-                self._compute(cell)
+            elif self._attempt(cell, claim):
                 summary.computed += 1
+            else:
+                busy.append(cell)
 
-    def _compute(self, cell: Cell) -> None:
+    def _attempt(self, cell: Cell, claim: Claim) -> bool:
+        """Compute it, unless it has used up its limit; its trace says how that ended. False where it was taken over."""
+        try:
+            if past := spent(claim.earlier):
+                raise LimitError(past)
+            if not self._compute(cell, claim):
+                return False
+        except Exception as error:
+            if claim.lost:  # perhaps because two were writing in its working folder
+                return False
+            claim.end(_cause(error), str(error), tail=traceback.format_exception_only(error)[-1])
+            raise
+        claim.end("done")
+        return True
+
+    def _compute(self, cell: Cell, claim: Claim) -> bool:
         backbone = self.roster.get(cell.loaded_as)
         self.extractor.used.clear()
         self.text.used.clear()
@@ -167,9 +194,12 @@ class Gauntlet:
         race = Racer(folder) if raced(cell) else in_turn
         with measure(self.device) as measured:
             answers = list(cell.question.task.run(backbone, *self.given(cell, race)))
+        if claim.lost:  # this process was thought dead; a commit would remove the folder that another goes on from
+            return False
         finished = self._record(cell, backbone, answers, measured)
         self.store.commit(finished, outputs_table(answers), logs_below(folder))
         self.say(f"{cell.backbone}  {finished.cell.setting()}  seed {cell.seed}  {_headline(finished)}")
+        return True
 
     def given(self, cell: Cell, race: Race) -> tuple[Data, Tools, int]:
         """What a task is run with, beside the backbone."""
@@ -233,6 +263,26 @@ class Gauntlet:
                 backbone.embed(image)
             self._flops[name] = counter.get_total_flops() or None
         return self._flops[name]
+
+
+class LimitError(RuntimeError):
+    """A cell that took its process with it too often."""
+
+    def __init__(self, past: Sequence[Attempt]) -> None:
+        ends = "; ".join(each.end() for each in past)
+        super().__init__(
+            f"not tried again after {len(past)} attempts without an outcome ({ends}): "
+            "see their logs, then bob retry --failed"
+        )
+
+
+def _cause(error: Exception) -> Cause:
+    """What to call the end of an attempt that raised this."""
+    if isinstance(error, Diverged):
+        return "diverged"
+    if isinstance(error, OutOfMemory | torch.OutOfMemoryError | MemoryError):
+        return "out of memory"
+    return "input/output" if isinstance(error, OSError) and error.errno in TRANSIENT else "error"
 
 
 def logs_below(folder: Path) -> dict[str, Path]:
