@@ -49,7 +49,7 @@ class Found:
 
     @property
     def gain(self) -> float | None:
-        """Merit of the choice over that of the task's own settings in the last round both were in; None if one diverged."""
+        """Merit of the choice over the task's own settings in the last round both were in; None where one diverged."""
         rounds = {each.epochs: each.merit for each in self.tried if not each.choice}
         last = {each.epochs: each.merit for each in self.tried if each.choice == self.choice}
         shared = max(set(rounds) & set(last))

@@ -27,6 +27,7 @@ from pydantic import TypeAdapter, ValidationError
 from backbones.training.devices import processes_here
 from bob.plan import Cell
 from results.claims import Claims
+from results.shared import for_the_group
 from results.store import Store
 from tasks.race import Trial, Tried
 from tasks.search import Search, candidates
@@ -81,7 +82,12 @@ class Racer:
             if self._read(trial) is None:  # else it was finished between the look and the claim
                 if self.over():  # or else its score went with the working folder of the finished cell
                     raise Helped
-                self._write(trial, trial.run())
+                try:
+                    self._write(trial, trial.run())
+                except Exception:
+                    if not claim.lost:
+                        raise
+                    return False  # this process was thought dead, and perhaps two were writing in the trial's folder
             claim.end("done")
         return True
 
@@ -159,9 +165,11 @@ def help_with(cell: Cell, gauntlet: "Gauntlet", store: Store, helper: int = 1) -
     if helpers(cell) < helper or not raced(cell) or over():
         return
     part = Racer(store.working_folder(cell.key, cell.address, cell.identity.precision), helper, over)
+    backbone = gauntlet.roster.get(cell.loaded_as)
     try:
-        for _ in cell.question.task.run(gauntlet.roster.get(cell.loaded_as), *gauntlet.given(cell, part)):
-            pass
+        with for_the_group(store.root):
+            for _ in cell.question.task.run(backbone, *gauntlet.given(cell, part)):
+                pass
     except Helped:
         pass
     except OSError:
