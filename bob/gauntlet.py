@@ -135,18 +135,11 @@ class Gauntlet:
         self._flops: dict[str, int | None] = {}
         self._asked = set[str]()
 
-<<<<<<< HEAD
     def run(self, cells: Sequence[Cell], wait: bool = True) -> Summary:
         """Compute every cell that has no record. Cells another process holds are waited for (or
         helped with, where that is asked), or taken over.
 
         Without ``wait`` they are left to it: somebody else watches over the whole.
-=======
-    def run(self, cells: Sequence[Cell]) -> Summary:
-        """Compute every cell that has no record. Those another process holds are waited for, or taken over.
-
-        Instead of waiting, a process helps with the searches of cells that are raced.
->>>>>>> i8-racing
         """
         summary = Summary(refused=sum(cell.refusal is not None for cell in cells))
         waiting = [cell for cell in cells if cell.refusal is None]
@@ -235,11 +228,7 @@ class Gauntlet:
         race = Racer(folder) if raced(cell) else in_turn
         halvings = sum(each.cause == "out of memory" for each in claim.earlier)
         with measure(self.device) as measured:
-<<<<<<< HEAD
             answers = list(cell.question.task.run(backbone, *self.given(cell, race, halvings)))
-=======
-            answers = list(cell.question.task.run(backbone, *self.given(cell, race)))
->>>>>>> i8-racing
         if claim.lost:  # this process was thought dead; a commit would remove the folder that another goes on from
             return False
         finished = self._record(cell, backbone, answers, measured)
