@@ -1,11 +1,15 @@
-"""The store: a folder a cell, whole or absent; claims that die with their holder; failures kept apart.
+"""The store: a folder a cell, whole or absent; claims that end with their holder; failures kept apart.
 
 cells/KEY/record.json, outputs.parquet    what is done; other files it kept (logs) beside them
 failures/KEY/TIME-PID.json                attempts that failed
-claims/KEY.lock                           held (flock) by the process that works on a cell
+forgiven/KEY-TIME/                        failures that count no longer
+attempts/KEY/000001.json                  who works or worked on a cell, and how that ended, unless well at once
+claims/KEY.TOKEN.json                     who works now: results/claims.py (KEY.lock is an older release's, and idle)
 work/KEY-QUESTION/                        what the holder of a claim leaves for the next one to go on from
 writing/NAME/                             on its way into cells/; its record file is locked by the process that writes
 quarantine/                               found damaged: kept to look at, never used
+
+Of a root that its group may write (mode g+ws is best), all is for the group: any user goes on with another's work.
 """
 
 import fcntl
@@ -16,21 +20,24 @@ import secrets
 import shutil
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, BinaryIO
 
-from filelock import FileLock, Timeout
+from filelock import FileLock
 from pydantic import ValidationError
 
+from results.attempts import Attempt, Cause
+from results.claims import Claim, Claims
 from results.record import Cell, DamageError, FileFacts, Record, SchemaError
+from results.shared import for_the_group
+from results.unwritable import unwritable
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 RECORD, OUTPUTS = "record.json", "outputs.parquet"
-FULL = "nothing was recorded and older records are intact; make room or pass another --store, then run again"
 
 _KEY = re.compile(r"[0-9a-f]{8,64}")
 _WORKING_FOLDER = re.compile(r"([0-9a-f]{8,64})-([0-9a-f]{16})")
@@ -41,12 +48,14 @@ class DamagedRecordWarning(UserWarning):
 
 
 class Store:
-    """Records in a folder that any number of processes may read and write at once."""
+    """Records in a folder that any number of processes may read and write at once, on any number of machines."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, claims: Claims | None = None) -> None:
         self.root = Path(root)
+        self._claims = claims or Claims(self.root)
         self._writing, self._work = self.root / "writing", self.root / "work"
-        self._clean()
+        with for_the_group(self.root):
+            self._clean()
 
     def commit(
         self, record: Record, outputs: "pa.Table | None" = None, files: Mapping[str, Path] | None = None
@@ -60,36 +69,50 @@ class Store:
         target = self._cell(record.key)
         if target.exists():
             return False
-        try:
-            (self.root / "cells").mkdir(parents=True, exist_ok=True)
-            with self._begin() as (folder, file):
-                facts = {} if outputs is None else {OUTPUTS: _write_table(folder / OUTPUTS, outputs)}
-                facts |= {name: _copy(path, folder, name) for name, path in (files or {}).items()}
-                _write_to(file, record.model_copy(update={"files": facts}).to_json().encode())
-                # The files are on disk; so must be their names, before the folder's own name says that they are whole.
-                for inside in {parent for name in (RECORD, *facts) for parent in PurePosixPath(name).parents}:
-                    _sync(folder / inside)
-                os.rename(folder, target)
-                _sync(target.parent)
-        except OSError as error:
-            if target.exists():  # renaming onto a folder that is not empty: another was first
-                return False
-            raise OSError(error.errno, f"{error.strerror} ({FULL})", str(target)) from error
-        self._end_work(record)
+        with for_the_group(self.root):
+            try:
+                self._write_cell(target, record, outputs, files or {})
+            except OSError as error:
+                if target.exists():  # renaming onto a folder that is not empty: another was first
+                    return False
+                raise unwritable(error, target) from error
+            self._end_work(record)
         return True
 
+    def _write_cell(self, target: Path, record: Record, outputs: "pa.Table | None", files: Mapping[str, Path]) -> None:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with self._begin() as (folder, file):
+            facts = {} if outputs is None else {OUTPUTS: _write_table(folder / OUTPUTS, outputs)}
+            facts |= {name: _copy(path, folder, name) for name, path in files.items()}
+            _write_to(file, record.model_copy(update={"files": facts}).to_json().encode())
+            # The files are on disk; so must be their names, before the folder's own name says that they are whole.
+            for inside in {parent for name in (RECORD, *facts) for parent in PurePosixPath(name).parents}:
+                _sync(folder / inside)
+            os.rename(folder, target)
+            _sync(target.parent)
+
     def fail(self, record: Record) -> None:
-        """Keep a failed attempt. It does not stand in the way of the next."""
+        """Keep a failed attempt. It does not stand in the way of the next. Raises ``OSError`` like :meth:`commit`."""
         folder = self.root / "failures" / _checked(record.key)
         name = f"{time.time_ns()}-{os.getpid()}.json"
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            _write(folder / f".{name}", record.to_json().encode())
-            os.rename(folder / f".{name}", folder / name)
-            _sync(folder)
-        except OSError as error:
-            (folder / f".{name}").unlink(missing_ok=True)
-            raise OSError(error.errno, f"{error.strerror} ({FULL})", str(folder)) from error
+        with for_the_group(self.root):
+            try:
+                try:
+                    _write_failure(folder, name, record)
+                except FileNotFoundError:  # what failed before was forgiven just now, and its folder moved away
+                    _write_failure(folder, name, record)
+            except OSError as error:
+                with suppress(OSError):
+                    (folder / f".{name}").unlink(missing_ok=True)
+                raise unwritable(error, folder) from error
+
+    def forgive(self, key: str) -> None:
+        """What failed so far counts no longer, neither as a failure nor towards a limit. Its traces are kept."""
+        with for_the_group(self.root):
+            self._claims.forgive(_checked(key))
+            (self.root / "forgiven").mkdir(exist_ok=True)
+            with suppress(FileNotFoundError):
+                os.rename(self.root / "failures" / key, self.root / "forgiven" / f"{key}-{time.time_ns()}")
 
     def get(self, key: str) -> Record | None:
         """The record of a key, or None. A damaged one is moved to quarantine with a warning, and is None.
@@ -126,13 +149,19 @@ class Store:
         found = (self.get(folder.name) for folder in _listing(self.root / "cells") if _KEY.fullmatch(folder.name))
         return [record for record in found if record is not None]
 
-    def failures(self) -> list[Record]:
-        """The latest failed attempt of each key that has no finished record."""
-        latest = []
-        for folder in _listing(self.root / "failures"):
-            if _KEY.fullmatch(folder.name) and not self._cell(folder.name).exists():
-                latest.extend(_latest_attempt(folder))
-        return latest
+    def failures(self, keys: Collection[str] | None = None) -> list[Record]:
+        """The latest failed attempt of each key (None: of all) that has no finished record and was not forgiven."""
+        failed = self.failed_keys() if keys is None or len(keys) else set[str]()
+        asked = failed if keys is None else failed.intersection(keys)
+        return [latest for key in sorted(asked) for latest in _latest_attempt(self.root / "failures" / key)]
+
+    def done_keys(self) -> set[str]:
+        """Keys that have a record, by the names of their folders alone."""
+        return _keys(self.root / "cells")
+
+    def failed_keys(self) -> set[str]:
+        """Keys that failed, were not forgiven and have no record, by the names of their folders alone."""
+        return _keys(self.root / "failures") - self.done_keys()
 
     def outputs(self, key: str) -> "pa.Table":
         """What happened to each item. Raises ``FileNotFoundError`` where there are none, ``DamageError`` if damaged."""
@@ -148,20 +177,39 @@ class Store:
         return pq.read_table(pa.BufferReader(file.read_bytes()))
 
     @contextmanager
-    def claim(self, key: str) -> Iterator[bool]:
-        """Whether this process may work on a cell. The kernel frees the claim of a process that dies."""
-        folder = self.root / "claims"
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / f"{_checked(key)}.lock", timeout=0)
-        try:
-            lock.acquire()
-        except Timeout:
-            yield False
-            return
-        try:
-            yield True
-        finally:
-            lock.release()
+    def claim(self, key: str) -> Iterator[Claim | None]:
+        """The right to work on a cell, None where another has it who lives; see :class:`results.claims.Claims`.
+
+        Raises ``OSError`` naming the path where it cannot be written.
+        """
+        with for_the_group(self.root), self._claims.claim(_checked(key)) as claim:
+            yield claim
+
+    def attempts(self, key: str) -> list[Attempt]:
+        """All attempts at a cell that left a trace, oldest first. Only the last can be without an end."""
+        return self._claims.attempts(_checked(key))
+
+    def attempted_keys(self) -> set[str]:
+        """Keys whose attempts left a trace, by the names of their folders alone."""
+        return _keys(self.root / "attempts")
+
+    def running(self) -> list[tuple[Attempt, float]]:
+        """Attempts that nobody has ended, and the seconds since each was heard of."""
+        return self._claims.running()
+
+    def end_attempts(
+        self,
+        node: str,
+        pid: int,
+        cause: Cause,
+        message: str = "",
+        exit_code: int | None = None,
+        tail: str = "",
+        machine: str | None = None,
+    ) -> list[str]:
+        """End what a process that died was working on; see :meth:`results.claims.Claims.end_attempts`."""
+        with for_the_group(self.root):
+            return self._claims.end_attempts(node, pid, cause, message, exit_code, tail, machine)
 
     def working_folder(self, key: str, cell: Cell, precision: str) -> Path:
         """Where the holder of a cell's claim keeps what it needs to go on after a crash. It is not made here.
@@ -176,12 +224,13 @@ class Store:
     def _quarantine(self, key: str, damage: DamageError) -> Record | None:
         """Move a damaged record away; under a lock and looked at again, for another process may have mended it."""
         target = self.root / "quarantine" / f"{key}-{time.time_ns()}"
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(self.root / "quarantine.lock"):
-            try:
-                return self._read(key)
-            except DamageError:
-                os.rename(self._cell(key), target)
+        with for_the_group(self.root):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(self.root / "quarantine.lock", mode=0o664):
+                try:
+                    return self._read(key)
+                except DamageError:
+                    os.rename(self._cell(key), target)
         message = f"damaged record {key}: {damage}; moved to {target}, it will be computed again"
         warnings.warn(message, DamagedRecordWarning, stacklevel=4)
         return None
@@ -212,6 +261,8 @@ class Store:
         for key, _, folder in self._working_folders():
             if self._cell(key).exists():  # its process died between the commit and this
                 self._remove_unclaimed(key, folder)
+        with suppress(OSError):
+            self._claims.clean(lambda key: self._cell(key).exists())
 
     def _end_work(self, record: Record) -> None:
         """Remove the working folder of a record, and what was left of the question by other weights, data, protocols.
@@ -226,8 +277,8 @@ class Store:
                 self._remove_unclaimed(key, folder)
 
     def _remove_unclaimed(self, key: str, folder: Path) -> None:
-        with suppress(OSError), self.claim(key) as mine:
-            if mine:
+        with suppress(OSError), self.claim(key) as claim:
+            if claim is not None:
                 shutil.rmtree(folder, ignore_errors=True)
 
     def _working_folders(self) -> list[tuple[str, str, Path]]:
@@ -278,6 +329,13 @@ def _remove_unless_written(folder: Path) -> None:
         with (folder / RECORD).open("r+b") as file:  # not only to read: locks over NFS ask for that
             if _lock(file):
                 shutil.rmtree(folder, ignore_errors=True)
+
+
+def _write_failure(folder: Path, name: str, record: Record) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    _write(folder / f".{name}", record.to_json().encode())
+    os.rename(folder / f".{name}", folder / name)
+    _sync(folder)
 
 
 def _write(path: Path, data: bytes) -> FileFacts:
@@ -332,6 +390,13 @@ def _latest_attempt(folder: Path) -> list[Record]:
         except DamageError as error:
             warnings.warn(f"{path}: {error}; ignored", DamagedRecordWarning, stacklevel=3)
     return []
+
+
+def _keys(folder: Path) -> set[str]:
+    try:
+        return set(filter(_KEY.fullmatch, os.listdir(folder)))
+    except FileNotFoundError:
+        return set()
 
 
 def _listing(folder: Path) -> list[Path]:

@@ -9,6 +9,7 @@ import re
 import secrets
 import shutil
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -32,6 +33,9 @@ SBATCH_S = 300.0
 READING_S = 3.0
 """Spent in one call on logs, where accounting does not tell how jobs ended."""
 
+BOOKING_S = 120.0
+"""So much later than the queue accounting may know of an end; then it is not asked again."""
+
 _SILENT = re.compile(r"unable to contact|timed out|connect|communication|not responding|zero bytes", re.I)
 
 
@@ -50,7 +54,7 @@ class Cluster:
 
     ``folder`` is the sweep's, on a file system that every node sees. Jobs call submitit's own entry with the pickled
     work. A parcel is one element of an array; equal resources make an array, cut where the cluster bounds it.
-    ``parallel`` of the profile is shared out between the arrays of a call, and holds for their sum.
+    ``parallel`` of the profile is shared out among the sweep's arrays, anew at each :meth:`submit` (of nothing, too).
     """
 
     def __init__(self, name: str, folder: Path, profile: Profile, environment: Mapping[str, str] | None = None) -> None:
@@ -62,6 +66,8 @@ class Cluster:
         self.journal = Journal(folder / "journal.jsonl")
         self._accounting = Accounting()
         self._ends: dict[str, Booked] = {}
+        self._logs: set[str] = set()  # jobs that are known to have one
+        self._unbooked: dict[str, float] = {}  # until when accounting is asked about a job that is over
 
     def submit(self, parcels: Sequence[Parcel], work: Callable[[Parcel], Work]) -> None:
         """As :class:`Place`; under the sweep's lock, for another launcher may do the same at this moment.
@@ -70,12 +76,11 @@ class Cluster:
         found again by the next call.
         """
         with self.lock:
-            left = _without(parcels, self.standing())
-            if not left:
-                return
-            arrays = self._write(left, work)
+            standing = self.standing()
+            before = Counter(job.partition("_")[0] for job in {each.job for each in standing.values()})
+            arrays = self._write(_without(parcels, standing), work, before)
             try:
-                self._hand_over_all(arrays)
+                self._hand_over_all(arrays, list(before))
             finally:
                 begun = self.journal.submissions()
                 for array in arrays:
@@ -110,10 +115,12 @@ class Cluster:
                 job = f"{array}_{index}"
                 if job not in seen or seen[job].over:
                     latest |= dict.fromkeys(units, (job, folder / f"{job}_0_log.out"))
-        for job in [job for job in self._ends if job in seen and not seen[job].over]:
-            del self._ends[job]  # requeued by hand after its end
-        self._learn({job: log for job, log in latest.values() if job not in self._ends}, seen)
-        return {unit: self._end(job, log) for unit, (job, log) in latest.items()}
+        for job in [job for job in self._unbooked if job in seen and not seen[job].over]:
+            del self._unbooked[job]  # requeued by hand after its end
+            self._ends.pop(job, None)
+        self._learn(dict(latest.values()), seen)
+        ends = {job: self._end(job, log) for job, log in dict(latest.values()).items()}
+        return {unit: ends[job] for unit, (job, _) in latest.items()}
 
     def cancel(self, units: Collection[str] | None = None) -> int:
         """As :class:`Place`; the whole job of a unit ends, with the other units in it. Raises ``UnreachableError``."""
@@ -144,15 +151,23 @@ class Cluster:
                 submission.job = array
             yield seen, submission.units[int(index)]
 
-    def _write(self, parcels: Sequence[Parcel], work: Callable[[Parcel], Work]) -> list[_Array]:
-        """An array for each set of equal resources, or several where the cluster bounds their size."""
+    def _write(
+        self, parcels: Sequence[Parcel], work: Callable[[Parcel], Work], before: Mapping[str, int]
+    ) -> list[_Array]:
+        """An array for each set of equal resources, or several where the cluster bounds their size.
+
+        ``before`` are arrays that stand, with how many jobs of them do: they share with the new ones what may run.
+        """
         limit = _largest_array()
         alike: dict[Resources, list[Parcel]] = {}
         for parcel in parcels:
             alike.setdefault(parcel.resources, []).append(parcel)
         sets = [tuple(each[at : at + limit]) for each in alike.values() for at in range(0, len(each), limit)]
+        given = shares([*before.values(), *map(len, sets)], self.profile.parallel)
+        for job, parallel in zip(before, given, strict=False):
+            ask("scontrol", "update", f"JobId={job}", f"ArrayTaskThrottle={parallel}")
         arrays: list[_Array] = []
-        for those, parallel in zip(sets, shares([len(each) for each in sets], self.profile.parallel), strict=True):
+        for those, parallel in zip(sets, given[len(before) :], strict=True):
             folder = self.folder / "jobs" / f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(4)}"
             try:
                 script = write_array(
@@ -166,18 +181,21 @@ class Cluster:
             arrays.append(_Array(folder, those, those[0].resources, script))
         return arrays
 
-    def _hand_over_all(self, arrays: Sequence[_Array]) -> None:
-        """Those that may be refused first, so that nothing has begun when they are."""
+    def _hand_over_all(self, arrays: Sequence[_Array], before: Sequence[str]) -> None:
+        """Those that may be refused first, so that nothing has begun when they are.
+
+        Where there are more arrays than jobs may run, counting those that stood before, each waits for an earlier one.
+        """
         doubtful = {each.resources for each in {array.resources: array for array in arrays}.values() if _doubted(each)}
-        jobs: list[str] = []
+        jobs = list(before)
         for array in sorted(arrays, key=lambda each: each.resources not in doubtful):
             over = len(jobs) - self.profile.parallel
             after = [f"--dependency=afterany:{jobs[over]}"] if over >= 0 else []
             try:
                 jobs.append(self._hand_over(array, after))
             except ValueError as error:
-                if jobs:
-                    ask("scancel", *jobs)
+                if ours := jobs[len(before) :]:
+                    ask("scancel", *ours)
                 units = sum(len(each.parcels) for each in arrays)
                 raise ValueError(f"{error}. Nothing of these {units} jobs is left in the queue") from None
 
@@ -205,21 +223,23 @@ class Cluster:
 
     def _learn(self, jobs: Mapping[str, Path], seen: Mapping[str, Seen]) -> None:
         """How these ended: what accounting has booked, else what the queue still has, else what their logs say."""
-        if not jobs:
-            return
-        booked = self._accounting.ends({job.partition("_")[0] for job in jobs})
-        self._ends |= {job: booked[job] for job in jobs if job in booked}
-        until = time.monotonic() + READING_S
-        for job in [job for job in jobs if job not in booked]:
+        now = time.monotonic()
+        late = {job for job in jobs if now < self._unbooked.setdefault(job, now + BOOKING_S)}
+        booked = self._accounting.ends({job.partition("_")[0] for job in late})
+        for job in late & booked.keys():
+            self._ends[job], self._unbooked[job] = booked[job], now
+        for job in jobs.keys() - self._ends.keys():
             if job in seen:
                 self._ends[job] = Booked(seen[job].state, None, seen[job].node)
-            elif time.monotonic() < until and (words := last_words(jobs[job])):
+            elif time.monotonic() < now + READING_S and (words := last_words(jobs[job])):
                 self._ends[job] = words
 
     def _end(self, job: str, log: Path) -> End:
         booked = self._ends.get(job)
         state, code, node = (booked.state, booked.exit_code, booked.node) if booked else ("unknown", None, "")
-        return End(job, state, code, node, str(log) if log.exists() else "")
+        if job not in self._logs and log.exists():
+            self._logs.add(job)
+        return End(job, state, code, node, str(log) if job in self._logs else "")
 
 
 def shares(sizes: Sequence[int], total: int) -> list[int]:

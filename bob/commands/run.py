@@ -64,7 +64,7 @@ def _runner(
     def elsewhere(cells: "Sequence[Cell]", roster: "Roster") -> "Summary":
         from bob.sweep.places import run_elsewhere
 
-        with mistakes_as_lines(ValueError):
+        with mistakes_as_lines((ValueError,)):
             return run_elsewhere(cells, launching, options, training, asked.plan, progress.say)
 
     return elsewhere

@@ -20,9 +20,11 @@ from tasks.classification.parts import learning_refusal, partition_notes
 from tasks.datasets.base import Dataset, Target
 from tasks.datasets.partition import partition
 from tasks.presets import Presets
-from tasks.search import Choice, Search, find
+from tasks.race import Choice
+from tasks.search import Search, find
 from tasks.training_notes import search_notes, training_notes
 from tasks.trunk import BatchNorm
+from tasks.work import Work, tried
 
 if TYPE_CHECKING:
     from tasks.classification.objectives import Objective
@@ -94,6 +96,17 @@ class FineTuning(Presets, Search, Recipe, Augmentation, Task):
             return f"dataset {dataset.name!r}: global_batch is {largest}, but {least} images are trained on"
         return None
 
+    def work(self, data: Data) -> Work:
+        """Trials on train, judged on val after every epoch and at the end; then train and val, and the test."""
+        parts = partition(data["dataset"][0], 0)
+        train, val, (trials, epochs) = len(parts.train), len(parts.val), tried(self, self.epochs)
+        start = train + val if self.head == "probe" else 0
+        return Work(
+            forward=start + (epochs + trials) * val + len(parts.test),
+            trained=epochs * train + self.epochs * (train + val),
+            batch=self.global_batch,
+        )
+
     def run(self, backbone: Backbone, data: Data, tools: Tools, seed: int) -> Iterator[Score | Outputs | Note]:
         """Choose on val, train, test."""
         if why := self.refusal(backbone, data):
@@ -114,7 +127,11 @@ class FineTuning(Presets, Search, Recipe, Augmentation, Task):
         start = ProbeHead(backbone, parts, len(dataset.classes), tools.extract) if self.head == "probe" else self.head
         training = TunedTraining(backbone, dataset, parts, start, tools.execution, seed)
         found = find(
-            self, self.epochs, seed, lambda choice, epochs, name: training.on_val(_with(self, choice, epochs), name)
+            self,
+            self.epochs,
+            seed,
+            lambda choice, epochs, name: training.on_val(_with(self, choice, epochs), name),
+            tools.race,
         )
         objective, fitted = training.on_both(_with(self, found.choice, self.epochs))
         return training, objective, fitted, [*search_notes(found), *training_notes(fitted)]

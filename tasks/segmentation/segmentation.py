@@ -17,12 +17,14 @@ from tasks.datasets.label_maps import VOID
 from tasks.datasets.partition import partition
 from tasks.datasets.targets import target_refusal
 from tasks.presets import Presets
-from tasks.search import Choice, Search, find
+from tasks.race import Choice
+from tasks.search import Search, find
 from tasks.segmentation.chosen import Chosen, Head
 from tasks.segmentation.geometry import Geometry
 from tasks.segmentation.segmentation_presets import PRESETS
 from tasks.training_notes import search_notes, training_notes
 from tasks.trunk import BatchNorm, Train, maps_refusal
+from tasks.work import Work, tried
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -94,6 +96,18 @@ class Segmentation(Presets, Search, Recipe, Geometry, Task):
             return f"dataset {dataset.name!r}: global_batch is {largest}, but {least} images are trained on"
         return None
 
+    def work(self, data: Data) -> Work:
+        """Trials on train, judged on val after every epoch and at the end; then train and val, and the test.
+
+        Under a frozen backbone the head is so small that a step costs little more than the backbone's forward pass.
+        """
+        parts = partition(data["dataset"][0], 0)
+        train, val, (trials, epochs) = len(parts.train), len(parts.val), tried(self, self.epochs)
+        looked, learnt = (epochs + trials) * val + len(parts.test), epochs * train + self.epochs * (train + val)
+        if self.train == "frozen":
+            return Work(forward=looked + learnt, side=self.side)
+        return Work(forward=looked, trained=learnt, side=self.side, batch=self.global_batch)
+
     def run(self, backbone: Backbone, data: Data, tools: Tools, seed: int) -> Iterator[Score | Outputs | Note]:
         """Choose on val, train, test."""
         from tasks.segmentation.report import report  # with the training it imports torch, which boards need not
@@ -106,7 +120,11 @@ class Segmentation(Presets, Search, Recipe, Geometry, Task):
         yield from partition_notes(parts)
         training = SegmentationTraining(backbone, dataset, parts, tools.execution, seed)
         found = find(
-            self, self.epochs, seed, lambda choice, epochs, name: training.on_val(_with(self, choice, epochs), name)
+            self,
+            self.epochs,
+            seed,
+            lambda choice, epochs, name: training.on_val(_with(self, choice, epochs), name),
+            tools.race,
         )
         chosen = _with(self, found.choice, self.epochs)
         fitted = training.on_both(chosen)

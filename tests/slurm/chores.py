@@ -1,20 +1,26 @@
-"""What jobs of the tests call; jobs import it, so its folder is on their PYTHONPATH."""
+"""What jobs of the tests do. They import it by name, so it is a module of its own."""
 
 import json
 import os
-import socket
+import signal
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from submitit.helpers import DelayedSubmission
 
+from slurm.cluster import Cluster
 from slurm.parcel import Parcel
+from slurm.profile import Profile
+from slurm.resources import Resources
+
+SMALL = Resources(time_min=5, cpus_per_task=1, mem_gb=0.1)
 
 
 @dataclass(frozen=True)
 class Chore:
-    """Notes that each unit began (a line each start), then does what the unit's name says up to a dash."""
+    """Of each unit it notes its environment, a line each start, and then does what the name says up to a dash."""
 
     folder: Path
     parcel: Parcel
@@ -22,20 +28,37 @@ class Chore:
     def __call__(self) -> None:
         for unit in self.parcel.units:
             self._note(unit)
-            kind = unit.partition("-")[0]
-            if kind == "sleep":
-                time.sleep(600)
-            if kind == "error":
-                raise ValueError(f"{unit} is an error")
-            if kind == "exit":
-                os._exit(3)
+            DEEDS[unit.partition("-")[0]](self.folder)
 
     def checkpoint(self) -> DelayedSubmission:
         return DelayedSubmission(self)
 
     def _note(self, unit: str) -> None:
-        names = ("MASTER_ADDR", "MASTER_PORT", "PYTHONPATH", "CUDA_VISIBLE_DEVICES")
-        facts = {name: value for name, value in os.environ.items() if name.startswith("SLURM_") or name in names}
-        line = json.dumps({"host": socket.gethostname(), "python": os.sys.executable, **facts}) + "\n"
-        with (self.folder / unit).open("a") as file:
-            file.write(line)
+        with (self.folder / f"{unit}.txt").open("a") as file:
+            file.write(json.dumps(dict(os.environ)) + "\n")
+
+
+def fail(folder: Path) -> None:
+    raise ValueError("this deed is an error")
+
+
+def launch(folder: Path) -> None:
+    """Submit from inside a job."""
+    Cluster(f"{folder.name}-inner", folder / "inner", Profile()).submit(
+        [Parcel(("pass-inner",), SMALL)], lambda parcel: Chore(folder, parcel)
+    )
+
+
+def sleep(folder: Path) -> None:
+    """Long. It dies of SIGTERM, which submitit ignores: tests do not wait for SIGKILL."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    time.sleep(300)
+
+
+DEEDS: dict[str, Callable[[Path], None]] = {
+    "pass": lambda folder: None,
+    "sleep": sleep,
+    "error": fail,
+    "exit": lambda folder: os._exit(3),
+    "launch": launch,
+}

@@ -1,4 +1,4 @@
-"""The real-data plan on a real cluster, while nodes and processes are killed: the board is that of one quiet process."""
+"""The real-data plan on a cluster under fire: the board is that of one quiet process."""
 
 import os
 import random
