@@ -17,6 +17,16 @@ LEAST_S = 0.1
 """What any unit costs besides its own work: reading what it needs, writing its record."""
 
 
+START_S = 15.0
+"""What a job takes before its first unit: a process, torch, the plan."""
+
+JOBS_EACH = 3
+"""Of those that run at once, how many jobs each should get: then the last of them end at about the same time."""
+
+SHORTEST_MIN = 1.0
+"""A job shorter than this is mostly start."""
+
+
 @dataclass
 class _Load:
     """Units that stay together so far, and the seconds they are expected to take."""
@@ -25,7 +35,7 @@ class _Load:
     seconds: float = 0.0
 
 
-def pack(units: Sequence[Unit], job_min: float, start_s: float = 15.0) -> list[Parcel]:
+def pack(units: Sequence[Unit], job_min: float, start_s: float = START_S) -> list[Parcel]:
     """Parcels of about ``job_min`` minutes, of which a job's start takes ``start_s`` seconds; the longest first.
 
     A parcel holds units that ask for the same, those of a group together and in their order; none is expected to take
@@ -37,6 +47,22 @@ def pack(units: Sequence[Unit], job_min: float, start_s: float = 15.0) -> list[P
         loads = _together([load for group in groups.values() for load in _cut(group, job_min, most_s)], most_s)
         parcels += [(load.seconds, Parcel(tuple(load.units), resources)) for load in loads]
     return [parcel for _, parcel in sorted(parcels, key=lambda each: -each[0])]
+
+
+def shared_out(units: Sequence[Unit], job_min: float, at_once: int) -> float:
+    """How many minutes a job should take, at most ``job_min``, so that what is left keeps ``at_once`` jobs busy.
+
+    >>> shared_out([Unit(str(number), "", Resources(), 60) for number in range(48)], job_min=30, at_once=8)
+    2.25
+    """
+    if at_once == 1:
+        return job_min
+    total_s = sum(_expected_s(unit, job_min) for unit in units)
+    return min(job_min, max((total_s / (at_once * JOBS_EACH) + START_S) / 60, SHORTEST_MIN))
+
+
+def _expected_s(unit: Unit, job_min: float) -> float:
+    return job_min * 60 * UNKNOWN_SHARE if unit.seconds is None else max(unit.seconds, LEAST_S)
 
 
 def _sorted_out(units: Sequence[Unit]) -> dict[Resources, dict[str, list[Unit]]]:
@@ -55,7 +81,7 @@ def _cut(group: Sequence[Unit], job_min: float, most_s: float) -> Iterator[_Load
     """A group's units in their order, cut wherever the next would be too much."""
     load = _Load()
     for unit in group:
-        seconds = job_min * 60 * UNKNOWN_SHARE if unit.seconds is None else max(unit.seconds, LEAST_S)
+        seconds = _expected_s(unit, job_min)
         if load.units and load.seconds + seconds > most_s:
             yield load
             load = _Load()
@@ -68,6 +94,7 @@ def _together(loads: Sequence[_Load], most_s: float) -> Iterator[_Load]:
     """Small loads of several groups in one: the largest first, each where the least room is left after it."""
     filled: list[list[int]] = []
     rooms: list[tuple[float, int]] = []
+    smallest = min(load.seconds for load in loads)
     for number in sorted(range(len(loads)), key=lambda each: -loads[each].seconds):
         seconds = loads[number].seconds
         place = bisect_left(rooms, (seconds, -1))
@@ -75,7 +102,8 @@ def _together(loads: Sequence[_Load], most_s: float) -> Iterator[_Load]:
         if index == len(filled):
             filled.append([])
         filled[index].append(number)
-        insort(rooms, (room - seconds, index))
+        if room - seconds >= smallest:  # others would only make the list long
+            insort(rooms, (room - seconds, index))
     for numbers in filled:
         those = [loads[number] for number in sorted(numbers)]  # again in the order of their groups
         yield _Load([name for load in those for name in load.units], sum(load.seconds for load in those))

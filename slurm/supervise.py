@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 from slurm.parcel import Parcel, Unit
-from slurm.parcels import pack
+from slurm.parcels import pack, shared_out
 from slurm.place import Place, Standing, UnreachableError, Work
 
 SHORT_S = 60.0
@@ -21,10 +21,15 @@ NAMED = 3
 
 @dataclass(frozen=True)
 class Pace:
-    """How often to look, how long jobs should be, and how often a unit is submitted in all before it is left alone."""
+    """How often to look, how long jobs should be, and how often a unit is submitted in all before it is left alone.
+
+    ``at_once``: about how many jobs a place of few workers runs at once, so that each of them gets some, and jobs
+    become shorter where little is left. One: they are as long as they may be.
+    """
 
     poll_s: float = 10.0
     job_min: float = 30.0
+    at_once: int = 1
     submissions: int = 100
 
 
@@ -101,7 +106,7 @@ class _Watch:
             and self._not_before.get(unit.name, now) <= now
             and not self._give_up(unit.name)
         ]
-        return pack(ready, self.pace.job_min)
+        return pack(ready, shared_out(ready, self.pace.job_min, self.pace.at_once))
 
     def submitted(self, parcels: Sequence[Parcel]) -> None:
         """These were handed over."""

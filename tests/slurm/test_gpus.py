@@ -76,6 +76,8 @@ def test_by_memory() -> None:
 def test_more_than_any_has_is_a_whole_one_of_the_largest() -> None:
     room = Room([Gpu(0, 24), Gpu(1, 80), Gpu(2, 24)], cpus=2, reserve=0.1)
     assert room.find(ask(mem_gb=500)) == (1,)
+    assert room.find(ask()) == (1,)
+    assert room.find(ask(mem_gb=5)) == (0,)
     assert room.find(ask(mem_gb=75)) == (1,)  # 72 GB are left for use
     room.take(ask(mem_gb=1), (1,))
     assert room.find(ask(mem_gb=75)) is None

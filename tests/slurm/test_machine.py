@@ -38,7 +38,7 @@ def alive(pid: int) -> bool:
 
 
 def noting(folder: Path, seconds: float = 0.3) -> Callable[[Parcel], Work]:
-    """Work that writes for each unit which GPUs it saw, its process, and when it began and ended."""
+    """Work that notes for each unit which GPUs it saw, its process, when it began and ended, or was told to."""
 
     def work(parcel: Parcel) -> Work:
         def job() -> None:
@@ -48,7 +48,12 @@ def noting(folder: Path, seconds: float = 0.3) -> Callable[[Parcel], Work]:
             for unit in parcel.units:
                 seen, start = os.environ["CUDA_VISIBLE_DEVICES"], time.monotonic()
                 (folder / f"{unit}.begun").write_text(f"{os.getpid()} {os.getppid()}")
-                time.sleep(seconds)
+                try:
+                    time.sleep(seconds)
+                except SystemExit:  # told to end: keeping what there is takes longer than submitit would give it
+                    time.sleep(1.5)
+                    (folder / f"{unit}.kept").touch()
+                    raise
                 word = os.environ.get("WORD", "")
                 (folder / f"{unit}.new").write_text(f"{seen} {start} {time.monotonic()} {os.getpid()} {word}")
                 os.rename(folder / f"{unit}.new", folder / f"{unit}.done")
@@ -141,6 +146,8 @@ def test_jobs_that_are_killed_or_fail_or_are_cancelled(machine: Machine, tmp_pat
     assert {name: end.state for name, end in ends.items()} == {
         "own": "KILLED", "over": "KILLED", "failing": "FAILED", "slow": "CANCELLED", "queued": "CANCELLED",
     }  # fmt: skip
+    assert {path.stem for path in tmp_path.glob("*.kept")} <= {"slow", "queued"}
+    assert (tmp_path / "slow.kept").exists()
     assert "no such number" in Path(ends["failing"].log).read_text()
     assert not (tmp_path / "gone.begun").exists()
 
@@ -178,6 +185,7 @@ def test_jobs_end_with_their_supervisor(tmp_path: Path, number: signal.Signals) 
         if number == signal.SIGINT:  # a clean end waits for its jobs
             assert not any(map(alive, pids))
     until(lambda: not any(map(alive, pids)), 10.0)
+    assert (tmp_path / "a.kept").exists()
     assert not (tmp_path / "b.begun").exists()
 
 

@@ -94,6 +94,16 @@ def test_until_all_is_done() -> None:
     assert said == ["submitted 3 units in 3 jobs"]
 
 
+@pytest.mark.parametrize(("at_once", "jobs"), [(1, 2), (4, 12)])
+def test_few_units_are_shared_out_between_those_who_work_at_once(at_once: int, jobs: int) -> None:
+    """Forty minutes in all: two jobs of at most half an hour, or three for each of four workers."""
+    place = Fake()
+    sweep = [Unit(str(number), str(number), RESOURCES, 100) for number in range(24)]
+    pace = Pace(at_once=at_once)
+    supervise(place, sweep, lambda: {u.name for u in sweep} - place.done, lambda _: list, lambda _: None, pace=pace)
+    assert len(place.submissions) == jobs
+
+
 def test_nothing_to_do_submits_nothing() -> None:
     place = Fake()
     place.done = {"a"}
