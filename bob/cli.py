@@ -12,6 +12,7 @@ from bob.commands.checks import certify_command, data_check_command
 from bob.commands.lists import list_command, show_command
 from bob.commands.logs import logs_command
 from bob.commands.plan import plan_command
+from bob.commands.prepare import prepare_command
 from bob.commands.pretrain import pretrain_command
 from bob.commands.retry import retry_command
 from bob.commands.run import run_command
@@ -32,6 +33,7 @@ data_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="What t
 app.add_typer(data_app, name="data")
 app.command("run")(run_command)
 app.command("plan")(plan_command)
+app.command("prepare")(prepare_command)
 app.command("pretrain")(pretrain_command)
 app.command("list")(list_command)
 app.command("show")(show_command)

@@ -11,10 +11,11 @@ from backbones.strict_yaml import read_yaml
 from bob.plan import PlanError, explain
 from slurm.profile import Profile
 from slurm.resources import Resources
+from tasks.catalogue import TASKS
 
 
-def read_profile(path: Path, tasks: Collection[str]) -> Profile:
-    """The profile of a file. ``tasks`` are the names of all tasks there are.
+def read_profile(path: Path, tasks: Collection[str] | None = None) -> Profile:
+    """The profile of a file. ``tasks`` are the names of all tasks there are, if not those of the catalogue.
 
     Raises :class:`PlanError` with every mistake, a line each.
     """
@@ -27,7 +28,7 @@ def read_profile(path: Path, tasks: Collection[str]) -> Profile:
     if not isinstance(content, dict):
         kinds = ", ".join(Profile.model_fields)
         raise PlanError([f"{path}: a profile is a mapping with any of {kinds}, not {content!r:.60}"])
-    if mistakes := [f"{path}: {line}" for line in _mistakes(content, tasks)]:
+    if mistakes := [f"{path}: {line}" for line in _mistakes(content, TASKS.found if tasks is None else tasks)]:
         raise PlanError(mistakes)
     return Profile.model_validate(content)
 

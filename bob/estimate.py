@@ -92,6 +92,21 @@ def measured_on(records: Iterable[record.Record], gpu: bool) -> list[record.Reco
     return [each for each in records if (each.provenance.hardware.get("gpus", "none") != "none") == gpu]
 
 
+def estimate_on(
+    cells: Sequence[Cell],
+    records: Sequence[record.Record],
+    on_gpu: Callable[[str], bool],
+    probe: Callable[[Cell], Probe | None] | None = None,
+    probe_on_gpu: bool = False,
+) -> dict[str, Estimate]:
+    """:func:`estimate`: for tasks that get a GPU from records (and a probe) of machines with one, else without."""
+    found: dict[str, Estimate] = {}
+    for gpu in (False, True):
+        these = [cell for cell in cells if on_gpu(cell.question.task.name) == gpu]
+        found |= estimate(these, measured_on(records, gpu), probe if gpu == probe_on_gpu else None)
+    return found
+
+
 def filled(resources: Resources, estimates: Sequence[Estimate], memory: Literal["host", "gpu"] = "host") -> Resources:
     """What to ask for where these cells are done one after the other.
 

@@ -24,6 +24,7 @@ from bob.meter import Measured, measure
 from bob.plan import Cell
 from bob.provenance import provenance
 from bob.roster import Roster
+from bob.sweep.racing import Racer, help_with, helpers, raced
 from results import record
 from results.attempts import Attempt, Cause, spent
 from results.claims import Claim
@@ -31,6 +32,7 @@ from results.statistics import bootstrap_interval
 from results.store import Store
 from slurm.here import Job, launch
 from tasks.base import Data, Note, Outputs, Score, Tools
+from tasks.race import Race, in_turn
 
 WAIT_SECONDS = 0.2
 """Between looks at a cell that another process is working on."""
@@ -70,17 +72,19 @@ class Summary:
 
 
 def states(cells: Sequence[Cell], store: Store) -> Iterator[tuple[Cell, State, str]]:
-    """What would run, cell by cell, and why."""
-    done = {each.key: each for each in store.records()}
-    by_age = sorted(done.values(), key=lambda each: (each.provenance.created, each.key))
-    by_address = {each.cell.address(): each for each in by_age}  # of several answers the newest, as on the board
-    failed = {each.key: each for each in store.failures()}
+    """What would run, cell by cell, and why. Of the plan's own records only the names are looked at."""
+    keys = {cell.key for cell in cells}
+    done = store.done_keys()
+    older = [found for key in sorted(done - keys) if (found := store.get(key)) is not None]
+    older.sort(key=lambda each: (each.provenance.created, each.key))
+    by_address = {each.cell.address(): each for each in older}  # of several answers the newest, as on the board
+    failed = {each.key: each for each in store.failures(keys)}
     for cell in cells:
         if cell.refusal is not None:
             yield cell, State.REFUSED, cell.refusal
         elif cell.key in done:
             yield cell, State.DONE, f"record {cell.key}"
-        elif (old := by_address.get(cell.address.address())) is not None:
+        elif by_address and (old := by_address.get(cell.address.address())) is not None:
             yield cell, State.STALE, "; ".join(_changes(cell, old))
         elif (attempt := failed.get(cell.key)) is not None and attempt.error is not None:
             yield cell, State.FAILED, f"{attempt.error.kind}: {attempt.error.message}"
@@ -129,9 +133,11 @@ class Gauntlet:
         self.witness = Witness()
         self.device = resolve_device(extractor.settings.device)
         self._flops: dict[str, int | None] = {}
+        self._asked = set[str]()
 
     def run(self, cells: Sequence[Cell], wait: bool = True) -> Summary:
-        """Compute every cell that has no record. Cells another process holds are waited for, or taken over.
+        """Compute every cell that has no record. Cells another process holds are waited for (or
+        helped with, where that is asked), or taken over.
 
         Without ``wait`` they are left to it: somebody else watches over the whole.
         """
@@ -141,7 +147,7 @@ class Gauntlet:
             busy = self._pass(waiting, summary)
             if not wait:
                 break
-            if len(busy) == len(waiting):
+            if len(busy) == len(waiting) and not self._helped(busy):
                 time.sleep(WAIT_SECONDS)
             waiting = busy
         return summary
@@ -151,14 +157,25 @@ class Gauntlet:
         by_key = {cell.key: cell for cell in cells}
         for key in keys:
             cell = by_key[key]
-            for _ in cell.question.task.run(self.roster.get(cell.loaded_as), *self._given(cell)):
+            for _ in cell.question.task.run(self.roster.get(cell.loaded_as), *self.given(cell)):
                 pass
 
-    def _given(self, cell: Cell, halvings: int = 0) -> tuple[Data, Tools, int]:
+    def given(self, cell: Cell, race: Race = in_turn, halvings: int = 0) -> tuple[Data, Tools, int]:
         """What a task is run with, beside the backbone; ``halvings`` of the device batch, for memory was short."""
         folder = self.store.working_folder(cell.key, cell.address, cell.identity.precision)
-        tools = Tools(self.extractor, dataclasses.replace(self.execution, folder=folder, halvings=halvings), self.text)
-        return cell.question.data, tools, cell.seed
+        execution = dataclasses.replace(self.execution, folder=folder, halvings=halvings)
+        return cell.question.data, Tools(self.extractor, execution, self.text, race), cell.seed
+
+    def _helped(self, busy: Sequence[Cell]) -> bool:
+        """Whether this process, with no cell of its own, has helped with another's search; with each only once."""
+        cell = next((cell for cell in busy if helpers(cell) and cell.key not in self._asked), None)
+        if cell is None:
+            return False
+        self._asked.add(cell.key)
+        for outcome in launch([Job(cell.key, partial(help_with, cell, self, self.store))]):
+            if outcome.error is not None:  # the cell's holder will meet it too, and record it
+                self.say(f"no help with {cell.backbone}  {cell.address.setting()}  {outcome.error}")
+        return True
 
     def _pass(self, cells: Sequence[Cell], summary: Summary) -> list[Cell]:
         """Look at each cell once; those that another process is working on are returned."""
@@ -208,9 +225,10 @@ class Gauntlet:
         self.extractor.used.clear()
         self.text.used.clear()
         folder = self.store.working_folder(cell.key, cell.address, cell.identity.precision)
+        race = Racer(folder) if raced(cell) else in_turn
+        halvings = sum(each.cause == "out of memory" for each in claim.earlier)
         with measure(self.device) as measured:
-            halvings = sum(each.cause == "out of memory" for each in claim.earlier)
-            answers = list(cell.question.task.run(backbone, *self._given(cell, halvings)))
+            answers = list(cell.question.task.run(backbone, *self.given(cell, race, halvings)))
         if claim.lost:  # this process was thought dead; a commit would remove the folder that another goes on from
             return False
         finished = self._record(cell, backbone, answers, measured)

@@ -39,6 +39,7 @@ class PlanError(ValueError):
 class Plan(BaseModel):
     """A plan as a person writes it. A task entry names its task, its datasets by role, and any settings.
 
+    ``racing``: idle processes help with the trials of a search. It says how cells are computed, and is in no key.
     Entries are of any kind here: what is wrong with one is found with its names, and told under its number.
     """
 
@@ -47,6 +48,7 @@ class Plan(BaseModel):
     backbones: list[str] = Field(min_length=1)
     tasks: list[Any] = Field(min_length=1)
     seeds: list[int] = Field(default=[0], min_length=1)
+    racing: bool = Field(default=False, strict=True)
 
     @field_validator("backbones", "seeds")
     @classmethod
@@ -90,7 +92,10 @@ class Question:
 
 @dataclass(frozen=True)
 class Cell:
-    """One (backbone, task, datasets, settings, seed). ``refusal`` says why it cannot be asked, where it cannot."""
+    """One (backbone, task, datasets, settings, seed). ``refusal`` says why it cannot be asked, where it cannot.
+
+    ``racing``: others may help with the trials of its search.
+    """
 
     loaded_as: str
     backbone: str
@@ -98,6 +103,7 @@ class Cell:
     seed: int
     identity: record.Identity
     refusal: str | None
+    racing: bool = False
 
     @cached_property
     def key(self) -> str:
@@ -187,7 +193,7 @@ def resolve(plan: Plan, roster: Roster, options: OpenOptions, precision: str, mi
         except (ValueError, OSError, ImportError) as error:
             mistakes.append(f"backbone {name!r}: {error}")
             continue
-        for cell in _cells_of(name, backbone, questions, plan.seeds, precision):
+        for cell in _cells_of(name, backbone, questions, plan, precision):
             cells.setdefault(cell.key, cell)
     if mistakes:
         raise PlanError(mistakes)
@@ -206,7 +212,7 @@ def _backbones(plan: Plan, mistakes: list[str]) -> list[str]:
 
 
 def _cells_of(
-    name: str, backbone: Backbone, questions: Sequence[Question], seeds: Sequence[int], precision: str
+    name: str, backbone: Backbone, questions: Sequence[Question], plan: Plan, precision: str
 ) -> Iterator[Cell]:
     """Every cell of one backbone. Cells that differ by seed alone share all else, for there may be very many."""
     preprocess = dataclasses.asdict(backbone.preprocess)
@@ -219,8 +225,8 @@ def _cells_of(
             preprocess=preprocess,
         )
         refusal = question.task.refusal(backbone, question.data)
-        for seed in seeds if question.task.uses_seed(question.data) else [0]:
-            yield Cell(name, backbone.card.name, question, seed, identity, refusal)
+        for seed in plan.seeds if question.task.uses_seed(question.data) else [0]:
+            yield Cell(name, backbone.card.name, question, seed, identity, refusal, plan.racing)
 
 
 def _questions(plan: Plan, options: OpenOptions, mistakes: list[str]) -> Iterator[Question]:

@@ -15,6 +15,7 @@ from backbones.inference import Layer
 from backbones.text_forward import text_features
 from backbones.training.execution import Execution
 from tasks.datasets.base import Dataset
+from tasks.race import Race, in_turn
 from tasks.work import Work
 
 Extract = Callable[[Backbone, Images, Layer], NDArray[Any]]
@@ -29,12 +30,14 @@ class Tools:
     """What a task is handed to work with. Where and how fast they work is the runner's to say, and changes no number.
 
     ``extract`` gives frozen features; ``execution`` says how a backbone may be trained (devices, memory, checkpoints);
-    ``embed_text`` gives a text tower's vectors, by default without a cache.
+    ``embed_text`` gives a text tower's vectors, by default without a cache; ``race`` has the trials of a search run,
+    by default here.
     """
 
     extract: Extract
     execution: Execution = Execution()
     embed_text: EmbedText = text_features
+    race: Race = in_turn
 
 
 Data = Mapping[str, Sequence[Dataset]]
@@ -87,7 +90,8 @@ class Task(ABC):
     ``headline`` is the metric boards show first. Changing a default or a definition bumps ``protocol_version``.
     ``roles`` names the datasets of a plan and how many it gives: one, many (one or more) or any (none too, and then the
     role is no key of the data). ``files`` names the settings that a plan may give as the path of a YAML file: what it
-    says is the setting then, so that it is part of the key as if written out.
+    says is the setting then, so that it is part of the key as if written out. ``texts``: it asks those that read text
+    (``TextEncoder``) by texts.
     """
 
     name: ClassVar[str]
@@ -95,6 +99,7 @@ class Task(ABC):
     headline: ClassVar[str]
     roles: ClassVar[Mapping[str, Literal["one", "many", "any"]]] = {"dataset": "one"}
     files: ClassVar[tuple[str, ...]] = ()
+    texts: ClassVar[bool] = False
 
     def non_defaults(self) -> dict[str, Any]:
         """The settings that differ from the task's defaults: they belong to the name of a column."""

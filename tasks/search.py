@@ -1,5 +1,6 @@
 """Hyper-parameters chosen on val, every backbone with the same budget: a grid, a random search, successive halving."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass as plain_dataclass
 from itertools import product
@@ -9,10 +10,10 @@ import numpy as np
 from pydantic import ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 
-Choice = dict[str, float]
-"""Values for some of a task's settings, by name."""
-Trial = Callable[[Choice, int, str], float]
-"""``trial(choice, epochs, name)``: how good it is on val after so many epochs; the name is its folder's."""
+from tasks.race import Choice, Race, Trial, Tried
+
+Train = Callable[[Choice, int, str], float]
+"""``train(choice, epochs, name)``: how good it is on val after so many epochs; the name is its folder's."""
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -40,15 +41,6 @@ class Search:
 
 
 @plain_dataclass(frozen=True)
-class Tried:
-    """One trial: what was chosen, for how many epochs, and how good it was on val."""
-
-    choice: Choice
-    epochs: int
-    merit: float
-
-
-@plain_dataclass(frozen=True)
 class Found:
     """The best choice and every trial on the way to it, in order."""
 
@@ -56,12 +48,13 @@ class Found:
     tried: tuple[Tried, ...]
 
     @property
-    def gain(self) -> float:
-        """Merit of the choice over that of the task's own settings in the last round both were in."""
+    def gain(self) -> float | None:
+        """Merit of the choice over the task's own settings in the last round both were in; None where one diverged."""
         rounds = {each.epochs: each.merit for each in self.tried if not each.choice}
         last = {each.epochs: each.merit for each in self.tried if each.choice == self.choice}
         shared = max(set(rounds) & set(last))
-        return last[shared] - rounds[shared]
+        own, chosen = rounds[shared], last[shared]
+        return None if own is None or chosen is None else chosen - own
 
 
 def candidates(search: Search, seed: int) -> list[Choice]:
@@ -91,16 +84,25 @@ def rounds(search: Search, count: int, epochs: int) -> list[tuple[int, int]]:
     return [(size, max(1, round(epochs / 2 ** (len(sizes) - at)))) for at, size in enumerate(sizes)]
 
 
-def find(search: Search, epochs: int, seed: int, trial: Trial) -> Found:
-    """Try, keep the better ones, and so on; of equals the one that was drawn first."""
+def find(search: Search, epochs: int, seed: int, train: Train, race: Race) -> Found:
+    """Try, keep the better ones, and so on; of equals the one that was drawn first. What diverged is the worst.
+
+    The trials of a round and their epochs are the same for every backbone and whoever runs them. Where all diverge the
+    task's own settings are left, and the training that is tested says what becomes of them.
+    """
     left, tried = candidates(search, seed), list[Tried]()
     if len(left) == 1:
+        race((), 0)  # nothing to try: here whoever only helps leaves
         return Found(left[0], ())
-    for at, (count, length) in enumerate(rounds(search, len(left), epochs)):
-        scored = [
-            Tried(choice, length, trial(choice, length, f"round-{at + 1}-trial-{number + 1}"))
-            for number, choice in enumerate(left[:count])
-        ]
+    planned = rounds(search, len(left), epochs)
+    following = [count for count, _ in planned[1:]] + [0]
+    for at, ((count, length), going_on) in enumerate(zip(planned, following, strict=True), start=1):
+        names = [f"round-{at}-trial-{number}" for number in range(1, count + 1)]
+        scored = race([Trial(*each, length, train) for each in zip(names, left, strict=False)], going_on)
         tried += scored
-        left = [each.choice for each in sorted(scored, key=lambda each: -each.merit)]
+        left = [each.choice for each in sorted(scored, key=_worst_last)]
     return Found(left[0], tuple(tried))
+
+
+def _worst_last(tried: Tried) -> float:
+    return math.inf if tried.merit is None else -tried.merit

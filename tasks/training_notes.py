@@ -1,9 +1,11 @@
 """What a record says of a training whose settings were chosen on val."""
 
 from collections.abc import Iterator
+from typing import Any
 
 from backbones.training.outcomes import Fitted
 from tasks.base import Note
+from tasks.race import Tried
 from tasks.search import Found
 
 
@@ -12,9 +14,14 @@ def search_notes(found: Found) -> Iterator[Note]:
     if not found.tried:
         return
     yield Note("chosen", found.choice)
-    yield Note("trials", [{"choice": each.choice, "epochs": each.epochs, "val": each.merit} for each in found.tried])
+    yield Note("trials", [_told(each) for each in found.tried])
     yield Note("trial_epochs", sum(each.epochs for each in found.tried))
     yield Note("gain_on_val", found.gain)
+
+
+def _told(tried: Tried) -> dict[str, Any]:
+    told = {"choice": tried.choice, "epochs": tried.epochs, "val": tried.merit}
+    return told if tried.diverged is None else {**told, "diverged": tried.diverged}
 
 
 def training_notes(fitted: Fitted) -> Iterator[Note]:

@@ -6,12 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bob.commands.mistakes import mistakes_as_lines
-from bob.commands.opening import extractor_of, resolve
+from bob.commands.opening import extractor_of, read_cluster, resolve
 from bob.options import Asked, RunOptions, from_options
 
 if TYPE_CHECKING:
-    from bob.estimate import Estimate
     from bob.plan import Cell
     from bob.roster import Roster
     from results.store import Store
@@ -31,8 +29,9 @@ def plan_command(
     from bob.gauntlet import State, states
     from results.store import Store
 
-    cluster = read_cluster(profile)
-    cells, roster = resolve(asked, options)
+    mistakes: list[str] = []
+    cluster = read_cluster(profile, mistakes)
+    cells, roster = resolve(asked, options, earlier=mistakes)
     store = Store(options.store)
     found = list(states(cells, store))
     if estimate:
@@ -46,22 +45,13 @@ def plan_command(
     typer.echo(f"{len(found)} cells: " + ", ".join(f"{count} {state}" for state, count in counts.items()))
 
 
-def read_cluster(path: Path | None) -> "Profile | None":
-    """The profile, if one is given; mistakes in it end the command, all told at once."""
-    from bob.cluster_profile import read_profile
-    from tasks.catalogue import TASKS
-
-    with mistakes_as_lines():
-        return None if path is None else read_profile(path, TASKS.found)
-
-
 def costs(
     cells: "Sequence[Cell]", roster: "Roster", store: "Store", options: RunOptions, cluster: "Profile | None"
 ) -> Iterator[str]:
     """Lines of what these cells will cost on the cluster, or on this machine alone."""
     from backbones.base import resolve_device
     from backbones.features import usable_cores
-    from bob.estimate import estimate, measured_on
+    from bob.estimate import estimate_on
     from bob.forecast import forecast
     from bob.probing import Prober
     from bob.progress import Progress
@@ -73,13 +63,11 @@ def costs(
     gpu_here = resolve_device(options.device).type == "cuda"
     here = Resources(gpus_per_node=int(gpu_here), cpus_per_task=options.workers or usable_cores())
     resources = (lambda _: here) if cluster is None else cluster.resources
-    records = store.records()
     with Progress() as progress:
         prober = Prober(roster, extractor_of(options, progress).settings, progress.say)
-        estimates: dict[str, Estimate] = {}
-        for gpu in (False, True):
-            these = [cell for cell in cells if (resources(cell.question.task.name).gpus_per_node > 0) == gpu]
-            estimates |= estimate(these, measured_on(records, gpu), prober if gpu == gpu_here else None)
+        estimates = estimate_on(
+            cells, store.records(), lambda task: resources(task).gpus_per_node > 0, prober, probe_on_gpu=gpu_here
+        )
     yield from forecast(
         cells,
         estimates,

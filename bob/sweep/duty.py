@@ -1,6 +1,6 @@
 """What a worker does from start to end: its cells, one by one, alone or as one of a job's processes."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -11,11 +11,12 @@ from bob.plan import Cell
 from bob.progress import Progress
 from bob.roster import Roster
 from bob.sweep.asked import unpacked
+from bob.sweep.racing import help_with, split
 from bob.sweep.roll import read_roll
 from bob.sweep.worker import ChangedError, rebuilt
 from results.attempts import Cause
 from results.store import Store
-from slurm.crew import Turns, crew
+from slurm.crew import Crew, Turns, crew
 
 
 @dataclass(frozen=True)
@@ -36,8 +37,8 @@ class Told(Witness):
         self.say(f"== {cell.key} {cause} ==")
 
 
-def do_duty(folder: Path, keys: Sequence[str]) -> int:
-    """Compute the cells of these keys that are not done and that nobody else works on; how many failed.
+def do_duty(folder: Path, units: Sequence[str]) -> int:
+    """Compute the cells of these units that are not done and that nobody else works on; how many failed.
 
     Of a job of several processes the first one claims and records; the others train with it, cell by cell.
     """
@@ -47,36 +48,43 @@ def do_duty(folder: Path, keys: Sequence[str]) -> int:
     store, say = Store(folder.parents[1]), partial(print, flush=True)
     if mates.size > 1:
         training = replace(training, devices=mates.size // mates.nodes)
+    opening = open_options(options)
+    if roll.plan:
+        opening = replace(opening, places=opening.places.beside(Path(roll.plan)))
+    roster = Roster(opening.places)
     with Progress() as progress:
-        opening = open_options(options)
-        if roll.plan:
-            opening = replace(opening, places=opening.places.beside(Path(roll.plan)))
-        roster, extractor = Roster(opening.places), extractor_of(options, progress)
         execution = replace(execution_of(options, training, progress), nodes=mates.nodes)
-        wanted = [key for key in keys if key not in store.done_keys()] if mates.leads else keys
+        gauntlet = Gauntlet(roster, store, extractor_of(options, progress), say, execution)
+        done = store.done_keys() if mates.leads else set()
+        keys = dict.fromkeys(key for key, _ in map(split, units) if key not in done)
+        found = dict(rebuilt(roll, list(roll.chosen(list(keys))), roster, opening, options.precision.value))
         turns = Turns(folder / "turns" / mates.job)
-        gauntlet = Gauntlet(roster, store, extractor, say, execution)
-        cells: list[Cell] = []
-        lost = 0
-        for listed, cell in rebuilt(roll, list(roll.chosen(wanted)), roster, opening, options.precision.value):
-            if isinstance(cell, ChangedError):
-                lost += mates.leads and _give_up(store, listed.key, cell, say)
-            else:
-                cells.append(cell)
         if not mates.leads:
-            gauntlet.follow(cells, turns.heard())
+            gauntlet.follow([cell for cell in found.values() if isinstance(cell, Cell)], turns.heard())
             return 0
-        gauntlet.witness = Told(say, turns if mates.size > 1 else None)
-        summary = gauntlet.run(cells, wait=False)
-        if mates.size > 1 and not summary.failures:  # after a failure the others hang in what they do together
-            turns.end()
-    return len(summary.failures) + lost
+        return _lead(gauntlet, units, {listed.key: cell for listed, cell in found.items()}, mates, turns)
 
 
-def _give_up(store: Store, key: str, changed: ChangedError, say: Callable[[str], None]) -> bool:
+def _lead(
+    gauntlet: Gauntlet, units: Sequence[str], found: Mapping[str, Cell | ChangedError], mates: Crew, turns: Turns
+) -> int:
+    together = mates.size > 1
+    gauntlet.witness = Told(gauntlet.say, turns if together else None)
+    gone = [_give_up(gauntlet, key, cell) for key, cell in found.items() if isinstance(cell, ChangedError)]
+    cells = {key: cell for key, cell in found.items() if isinstance(cell, Cell)}
+    asked = dict(map(split, units))
+    summary = gauntlet.run([cell for key, cell in cells.items() if asked[key] == 0], wait=False)
+    for key in [key for key in cells if asked[key]]:
+        help_with(cells[key], gauntlet, gauntlet.store, asked[key])
+    if together and not summary.failures:  # after a failure the others hang in what they do together
+        turns.end()
+    return len(summary.failures) + sum(gone)
+
+
+def _give_up(gauntlet: Gauntlet, key: str, changed: ChangedError) -> bool:
     """Leave a trace of a cell that is not what was launched; whether it was ours to say."""
-    with store.claim(key) as claim:
+    with gauntlet.store.claim(key) as claim:
         if claim is not None:
             claim.end("changed", str(changed))
-    say(f"FAILED  {changed}")
+    gauntlet.say(f"FAILED  {changed}")
     return claim is not None

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from bob.gauntlet import Summary
 from bob.plan import Cell
 from bob.sweep.code import code_digest
+from bob.sweep.racing import split
 from bob.sweep.roll import Listed, ListedQuestion, Roll
 from results.attempts import FINAL
 from results.claims import LEASE_S
@@ -40,9 +41,17 @@ class Launch:
         before = store.done_keys() & set(asked)
         verdicts = Verdicts(store)
 
+        handed = set[str]()
+
+        def work(parcel: Parcel) -> Work:
+            handed.update(parcel.units)
+            return self.work(parcel)
+
         def unfinished() -> set[str]:
             verdicts.look()
-            return set(asked) - store.done_keys()
+            left = set(asked) - store.done_keys()
+            wanted = {unit.name for unit in units if split(unit.name)[0] in left}
+            return {name for name in wanted if name in left or name not in handed}  # a helper is offered once
 
         def working() -> set[str]:
             return {attempt.key for attempt, age_s in store.running() if age_s < LEASE_S}
@@ -51,7 +60,7 @@ class Launch:
             self.place,
             units,
             unfinished,
-            self.work,
+            work,
             self.say,
             pace=self.pace,
             given_up=verdicts.of,
@@ -82,6 +91,7 @@ def roll_of(name: str, plan: str, options: Mapping[str, Any], cells: Sequence[Ce
         cells=tuple(
             Listed(cell.key, backbones[cell.loaded_as], numbers[id(cell.question)], cell.seed) for cell in asked
         ),
+        racing=any(cell.racing for cell in asked),
     )
 
 
@@ -103,11 +113,11 @@ class Verdicts:
         self._failed = {record.key: record for record in self.store.failures()} if self.store.failed_keys() else {}
 
     def of(self, key: str) -> str | None:
-        """The reason why a cell is given up: it failed by this code, in a way that it would again. None: try it."""
-        last = next(iter(self.store.attempts(key)[-1:]), None)
+        """Why a cell, and helping with it, is given up: it failed by this code, in a way that it would again."""
+        last = next(iter(self.store.attempts(split(key)[0])[-1:]), None)
         if last is None or last.cause not in FINAL or last.forgiven:
             return None
-        failed = self._failed.get(key)
+        failed = self._failed.get(last.key)
         if failed is None or failed.error is None:
             return last.message
         by_this_code = failed.provenance.code == code_digest()

@@ -15,11 +15,13 @@ from bob.sweep.asked import packed
 from bob.sweep.code import job_environment, keep_code
 from bob.sweep.filling import FilledIn
 from bob.sweep.launching import Launch
+from bob.sweep.racing import helpers, unit_of
 from bob.sweep.roll import sweep_folder
 from bob.sweep.shift import Shift
 from results.store import Store
 from slurm.cluster import Cluster
-from slurm.machine import Machine, detect_gpus
+from slurm.gpus import detect_gpus
+from slurm.machine import Machine
 from slurm.parcel import Parcel, Unit
 from slurm.place import Place
 from slurm.profile import Profile
@@ -95,8 +97,12 @@ def _uses_gpus(cell: Cell, profile: Profile) -> bool:
 def _units(cells: Sequence[Cell], profile: Profile, estimates: Mapping[str, Estimate]) -> list[Unit]:
     tasks = {cell.question.task.name for cell in cells}
     resources = {task: profile.resources(task) for task in tasks}  # one object a task: units are told apart by it
-    return [
-        Unit(cell.key, cell.loaded_as, resources[cell.question.task.name], estimates[cell.key].seconds)
-        for cell in cells
-        if cell.refusal is None
-    ]
+    units = []
+    for cell in (each for each in cells if each.refusal is None):
+        asked, seconds = resources[cell.question.task.name], estimates[cell.key].seconds
+        names = [unit_of(cell.key, number) for number in range(1, 1 + helpers(cell))]
+        if names:  # who races does so in a job of its own
+            seconds = 60 * profile.job_min
+        units.append(Unit(cell.key, names[0] if names else cell.loaded_as, asked, seconds))
+        units += [Unit(name, name, asked, seconds) for name in names]
+    return units

@@ -41,6 +41,7 @@ def _resolved(
         backbones=list(dict.fromkeys(roll.backbones[each.backbone] for each in listed)),
         tasks=[roll.questions[number].entry for number in dict.fromkeys(each.question for each in listed)],
         seeds=sorted({each.seed for each in listed}),
+        racing=roll.racing,
     )
     return {cell.key: cell for cell in resolve(plan, roster, options, precision, [])}
 

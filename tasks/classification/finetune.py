@@ -20,7 +20,8 @@ from tasks.classification.parts import learning_refusal, partition_notes
 from tasks.datasets.base import Dataset, Target
 from tasks.datasets.partition import partition
 from tasks.presets import Presets
-from tasks.search import Choice, Search, find
+from tasks.race import Choice
+from tasks.search import Search, find
 from tasks.training_notes import search_notes, training_notes
 from tasks.trunk import BatchNorm
 from tasks.work import Work, tried
@@ -126,7 +127,11 @@ class FineTuning(Presets, Search, Recipe, Augmentation, Task):
         start = ProbeHead(backbone, parts, len(dataset.classes), tools.extract) if self.head == "probe" else self.head
         training = TunedTraining(backbone, dataset, parts, start, tools.execution, seed)
         found = find(
-            self, self.epochs, seed, lambda choice, epochs, name: training.on_val(_with(self, choice, epochs), name)
+            self,
+            self.epochs,
+            seed,
+            lambda choice, epochs, name: training.on_val(_with(self, choice, epochs), name),
+            tools.race,
         )
         objective, fitted = training.on_both(_with(self, found.choice, self.epochs))
         return training, objective, fitted, [*search_notes(found), *training_notes(fitted)]

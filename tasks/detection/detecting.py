@@ -21,7 +21,8 @@ from tasks.detection.detection_presets import PRESETS, Pyramid
 from tasks.detection.head_settings import HeadSettings
 from tasks.detection.jitter import Jitter
 from tasks.presets import Presets
-from tasks.search import Choice, Search, find
+from tasks.race import Choice
+from tasks.search import Search, find
 from tasks.training_notes import search_notes, training_notes
 from tasks.trunk import BatchNorm, Train, Trunk, maps_refusal
 from tasks.work import Work, tried
@@ -139,6 +140,7 @@ class Detecting(Presets, Search, Recipe, HeadSettings, Jitter, Task):
             settings.epochs,
             seed,
             lambda choice, epochs, name: training.on_val(settings.chosen(choice, epochs, images), name),
+            tools.race,
         )
         chosen = settings.chosen(found.choice, settings.epochs, images + len(parts.val))
         trained = training.on_both(chosen)

@@ -17,7 +17,8 @@ from tasks.datasets.label_maps import VOID
 from tasks.datasets.partition import partition
 from tasks.datasets.targets import target_refusal
 from tasks.presets import Presets
-from tasks.search import Choice, Search, find
+from tasks.race import Choice
+from tasks.search import Search, find
 from tasks.segmentation.chosen import Chosen, Head
 from tasks.segmentation.geometry import Geometry
 from tasks.segmentation.segmentation_presets import PRESETS
@@ -119,7 +120,11 @@ class Segmentation(Presets, Search, Recipe, Geometry, Task):
         yield from partition_notes(parts)
         training = SegmentationTraining(backbone, dataset, parts, tools.execution, seed)
         found = find(
-            self, self.epochs, seed, lambda choice, epochs, name: training.on_val(_with(self, choice, epochs), name)
+            self,
+            self.epochs,
+            seed,
+            lambda choice, epochs, name: training.on_val(_with(self, choice, epochs), name),
+            tools.race,
         )
         chosen = _with(self, found.choice, self.epochs)
         fitted = training.on_both(chosen)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from pydantic.dataclasses import dataclass
 
-from bob.estimate import UNKNOWN, Estimate, Probe, estimate, filled, measured_on
+from bob.estimate import UNKNOWN, Estimate, Probe, estimate, estimate_on, filled
 from bob.forecast import forecast
 from bob.plan import Cell, Question
 from results.record import Cost, Identity, Record
@@ -167,9 +167,14 @@ def test_nothing_known_is_unknown() -> None:
 
 def test_records_of_other_machines_are_no_guide(make: Any) -> None:
     cpu, gpu = seen(make, cell(seed=1), 100), seen(make, cell(seed=2), 1, gpus="H200")
-    assert measured_on([cpu, gpu], gpu=False) == [cpu]
-    there = one(cell(), measured_on([cpu, gpu], gpu=True))
+    key = cell().key
+    here = estimate_on([cell()], [cpu, gpu], on_gpu=lambda _: False)[key]
+    there = estimate_on([cell()], [cpu, gpu], on_gpu=lambda _: True)[key]
+    assert (here.seconds, here.memory_gb, here.gpu_memory_gb) == (100, 2.0, None)
     assert (there.seconds, there.memory_gb, there.gpu_memory_gb) == (1, None, 2.0)
+    probe = Probe(1, 1, None, 1, 1)
+    assert estimate_on([cell()], [cpu], lambda _: True, lambda _: probe, probe_on_gpu=False)[key] == UNKNOWN
+    assert estimate_on([cell()], [], lambda _: False, lambda _: probe, probe_on_gpu=False)[key].basis == "probe"
 
 
 def _known(high: float, memory_gb: float | None = None) -> Estimate:

@@ -23,7 +23,8 @@ from tasks.classification.semi_supervised.presets import PRESETS
 from tasks.datasets.partition import Part, partition
 from tasks.features import features_of
 from tasks.presets import Presets
-from tasks.search import Choice, Search, find
+from tasks.race import Choice
+from tasks.search import Search, find
 from tasks.training_notes import search_notes, training_notes
 from tasks.trunk import BatchNorm
 from tasks.work import Work, tried
@@ -159,6 +160,7 @@ class SemiSupervised(Presets, Search, Recipe, Task):
             self.epochs,
             seed,
             lambda choice, epochs, name: training.on_val(self.recipe(choice, epochs), parts.val, name),
+            tools.race,
         )
         fitted = training.fitted(self.recipe(found.choice, self.epochs), "final")
         yield from search_notes(found)
