@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from typing import Any, Literal
 
@@ -23,6 +23,8 @@ TRUST = {"same cell": 1.5, "same question": 2.0, "same data": 2.5, "other data":
 PROBED_TRUST = 3.0
 PROBED_SPARE_S = 60
 """As much for a probe, and some seconds: it sees nothing of what a task does beside the backbone's passes."""
+CACHED_S = 1.0
+"""Expected where a probe is all there is and the images have been looked at before."""
 UNSIZED = 10.0
 """How much further a range reaches for a backbone of which nobody knows how large it is."""
 PROCESS_GB = 0.7
@@ -75,14 +77,14 @@ def estimate(
     images. Then a probe, if there is one. Records must be of machines like the one that is asked about:
     :func:`measured_on` chooses them.
     """
-    past, asked = Past(records), dict[int, "_Asked"]()
+    past, asked, probes = Past(records), dict[int, "_Asked"](), None if probe is None else _Probes(probe)
     known, found = dict[tuple[str, int], Estimate](), dict[str, Estimate]()
     for cell in cells:
         name = (cell.loaded_as, id(cell.question))
         if name not in known:
             if id(cell.question) not in asked:
                 asked[id(cell.question)] = _Asked(cell.question, past)
-            known[name] = _estimate(cell, asked[id(cell.question)], past, probe)
+            known[name] = _estimate(cell, asked[id(cell.question)], past, probes)
         found[cell.key] = known[name]
     return found
 
@@ -185,15 +187,14 @@ class _Asked:
         return images * cost / other if cost and other else images
 
 
-def _estimate(cell: Cell, asked: _Asked, past: Past, probe: Callable[[Cell], Probe | None] | None) -> Estimate:
+def _estimate(cell: Cell, asked: _Asked, past: Past, probes: "_Probes | None") -> Estimate:
     how, groups = asked.alike
     own = [_Match(one, times, 1.0) for each, times in groups for one in each.of(cell.backbone)]
     if how == "same question" and own:
         return _from(own, TRUST["same cell"], f"records of {_cells(own)}")
     size = _size(cell, past)
-    if probe is not None and (size is None or not groups):
-        probed = probe(cell)
-        return UNKNOWN if probed is None else _from_probe(probed, asked.work, cell)
+    if probes is not None and (size is None or not groups):
+        return probes.of(cell, asked.work)
     found = [
         _Match(one, times, each.growth(one, size)) for each, times in groups for one in each.nearest(size, NEAREST)
     ]
@@ -251,6 +252,26 @@ def _from(found: Sequence[_Match], trust: float, basis: str) -> Estimate:
 def _grown(memory_gb: float | None, growth: float, constant: float) -> float | None:
     """Memory of a backbone so many times as large, but for a constant; a smaller one may have the same."""
     return None if memory_gb is None else memory_gb + max(0.0, memory_gb - constant) * (max(1.0, growth) - 1)
+
+
+class _Probes:
+    """Asks a probe. Features are cached: of cells that only look at images the first on some data pays for all."""
+
+    def __init__(self, probe: Callable[[Cell], Probe | None]) -> None:
+        self.probe = probe
+        self._looked_at: set[tuple[str, str]] = set()
+
+    def of(self, cell: Cell, work: Work) -> Estimate:
+        """What the probe says of a cell, in the order in which cells would be run."""
+        if (probed := self.probe(cell)) is None:
+            return UNKNOWN
+        whole = _from_probe(probed, work, cell)
+        if work.trained:
+            return whole
+        data = {(cell.loaded_as, each.manifest_sha256) for sets in cell.question.data.values() for each in sets}
+        again = data <= self._looked_at
+        self._looked_at |= data
+        return replace(whole, low=0.0, seconds=CACHED_S if again else whole.seconds)
 
 
 def _from_probe(probe: Probe, work: Work, cell: Cell) -> Estimate:

@@ -161,6 +161,14 @@ def test_a_probe_counts_passes_pixels_and_what_training_keeps() -> None:
     assert one(cell(), [], lambda _: None) == UNKNOWN
 
 
+def test_the_first_look_at_images_pays_for_all() -> None:
+    probe = Probe(seconds=0.5, memory_gb=2.0, gpu_memory_gb=None, weights_gb=0.25, kept_gb=0.125)
+    first, again, other, another = cell(), cell(seed=1), cell(data=dataset("b", 10)), cell("two")
+    found = estimate([first, again, other, another], [], lambda _: probe)
+    assert [found[each.key].seconds for each in (first, again, other, another)] == [50, 1, 5, 50]
+    assert {(found[each.key].low, found[each.key].high) for each in (first, again)} == {(0.0, 50 * 3 + 60)}
+
+
 def test_nothing_known_is_unknown() -> None:
     assert one(cell(), []) == UNKNOWN
 
