@@ -25,8 +25,10 @@ PROBED_SPARE_S = 60
 """As much for a probe, and some seconds: it sees nothing of what a task does beside the backbone's passes."""
 CACHED_S = 1.0
 """Expected where a probe is all there is and the images have been looked at before."""
+ALIKE = math.log(30)
+"""Backbones of sizes further apart (pixel statistics and a network) tell little of one another ..."""
 UNSIZED = 10.0
-"""How much further a range reaches for a backbone of which nobody knows how large it is."""
+"""... and how much further a range reaches where there is nothing better, or where nobody knows how large one is."""
 PROCESS_GB = 0.7
 """Of the memory of a process, what its libraries take: it does not grow with the backbone."""
 MARGIN, START_UP_S, STEP_MIN = 1.5, 60, 5
@@ -189,21 +191,18 @@ class _Asked:
 
 def _estimate(cell: Cell, asked: _Asked, past: Past, probes: "_Probes | None") -> Estimate:
     how, groups = asked.alike
-    own = [_Match(one, times, 1.0) for each, times in groups for one in each.of(cell.backbone)]
+    own = [_Match(one, times) for each, times in groups for one in each.of(cell.backbone)]
     if how == "same question" and own:
         return _from(own, TRUST["same cell"], f"records of {_cells(own)}")
     size = _size(cell, past)
-    if probes is not None and (size is None or not groups):
+    found = [_Match.of(one, times, each, size) for each, times in groups for one in each.nearest(size, NEAREST)]
+    near = sorted((match for match in found if match.apart <= ALIKE), key=lambda match: match.apart)
+    if probes is not None and not near:
         return probes.of(cell, asked.work)
-    found = [
-        _Match(one, times, each.growth(one, size)) for each, times in groups for one in each.nearest(size, NEAREST)
-    ]
     if not found:
         return UNKNOWN
-    if size is not None:
-        found.sort(key=lambda match: abs(match.seen.size - size))
-    trust = TRUST[how] * (1.0 if size is not None else UNSIZED)
-    return _from(found[:NEAREST], trust, f"scaled from {_cells(found[:NEAREST])}, {how}")
+    chosen = (near or found)[:NEAREST]
+    return _from(chosen, TRUST[how] * (1.0 if near else UNSIZED), f"scaled from {_cells(chosen)}, {how}")
 
 
 def _cells(found: Sequence[Any]) -> str:
@@ -225,20 +224,38 @@ def _catalogued() -> Mapping[str, float]:
 
 @dataclass(frozen=True)
 class _Match:
-    """A cell that was seen, how many times its work it is, and how many times as slow the backbone."""
+    """A cell that was seen, how many times its work it is, how many times as slow and as large the backbone.
+
+    ``apart`` is how far their sizes are (in logarithms); infinite where one is unknown.
+    """
 
     seen: Seen
     times: float
-    growth: float
+    growth: float = 1.0
+    larger: float = 1.0
+    apart: float = 0.0
+
+    @classmethod
+    def of(cls, seen: Seen, times: float, group: Group, size: float | None) -> "_Match":
+        """With a backbone of that size in the place of the one that was seen."""
+        if size is None:
+            return cls(seen, times, apart=math.inf)
+        return cls(seen, times, group.growth(seen, size), math.exp(size - seen.size), abs(size - seen.size))
+
+    def memory(self, memory_gb: float | None, constant_gb: float) -> float | None:
+        """Weights and activations grow about as the square root of operations do; a smaller backbone may need all."""
+        if memory_gb is None:
+            return None
+        return memory_gb + max(0.0, memory_gb - constant_gb) * (math.sqrt(max(1.0, self.larger)) - 1)
 
 
 def _from(found: Sequence[_Match], trust: float, basis: str) -> Estimate:
     """The mean of what was seen, scaled; the range reaches from no scaling at all to all of it, and beyond by trust.
 
-    Memory grows with the backbone and with the largest of what was seen, never with the number of images.
+    Memory grows with the backbone, never with the number of images.
     """
-    host = [_grown(each.seen.memory_gb, each.growth, PROCESS_GB) for each in found]
-    gpu = [_grown(each.seen.gpu_memory_gb, each.growth, 0.0) for each in found]
+    host = [each.memory(each.seen.memory_gb, PROCESS_GB) for each in found]
+    gpu = [each.memory(each.seen.gpu_memory_gb, 0.0) for each in found]
     return Estimate(
         seconds=sum(each.seen.seconds * each.times * each.growth for each in found) / len(found),
         low=min(each.seen.seconds * min(1.0, each.times) * min(1.0, each.growth) for each in found) / trust,
@@ -247,11 +264,6 @@ def _from(found: Sequence[_Match], trust: float, basis: str) -> Estimate:
         gpu_memory_gb=max((each for each in gpu if each is not None), default=None),
         basis=basis,
     )
-
-
-def _grown(memory_gb: float | None, growth: float, constant: float) -> float | None:
-    """Memory of a backbone so many times as large, but for a constant; a smaller one may have the same."""
-    return None if memory_gb is None else memory_gb + max(0.0, memory_gb - constant) * (max(1.0, growth) - 1)
 
 
 class _Probes:
