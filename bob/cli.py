@@ -10,9 +10,14 @@ import typer
 from bob.commands.boards import leaderboard_command, plot_command
 from bob.commands.checks import certify_command, data_check_command
 from bob.commands.lists import list_command, show_command
+from bob.commands.logs import logs_command
 from bob.commands.plan import plan_command
+from bob.commands.prepare import prepare_command
 from bob.commands.pretrain import pretrain_command
+from bob.commands.retry import retry_command
 from bob.commands.run import run_command
+from bob.commands.status import status_command
+from bob.commands.work import work_command
 
 SPREAD = ("--backbones", "--tasks", "--datasets", "--seeds", "--set", "--probe")
 """Options that take several values without being repeated."""
@@ -28,12 +33,17 @@ data_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="What t
 app.add_typer(data_app, name="data")
 app.command("run")(run_command)
 app.command("plan")(plan_command)
+app.command("prepare")(prepare_command)
 app.command("pretrain")(pretrain_command)
 app.command("list")(list_command)
 app.command("show")(show_command)
 app.command("leaderboard")(leaderboard_command)
 app.command("plot")(plot_command)
 app.command("certify")(certify_command)
+app.command("work", hidden=True)(work_command)
+app.command("status")(status_command)
+app.command("logs")(logs_command)
+app.command("retry")(retry_command)
 data_app.command("check")(data_check_command)
 
 

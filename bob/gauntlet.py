@@ -4,7 +4,7 @@ import dataclasses
 import errno
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import partial
@@ -72,17 +72,19 @@ class Summary:
 
 
 def states(cells: Sequence[Cell], store: Store) -> Iterator[tuple[Cell, State, str]]:
-    """What would run, cell by cell, and why."""
-    done = {each.key: each for each in store.records()}
-    by_age = sorted(done.values(), key=lambda each: (each.provenance.created, each.key))
-    by_address = {each.cell.address(): each for each in by_age}  # of several answers the newest, as on the board
-    failed = {each.key: each for each in store.failures()}
+    """What would run, cell by cell, and why. Of the plan's own records only the names are looked at."""
+    keys = {cell.key for cell in cells}
+    done = store.done_keys()
+    older = [found for key in sorted(done - keys) if (found := store.get(key)) is not None]
+    older.sort(key=lambda each: (each.provenance.created, each.key))
+    by_address = {each.cell.address(): each for each in older}  # of several answers the newest, as on the board
+    failed = {each.key: each for each in store.failures(keys)}
     for cell in cells:
         if cell.refusal is not None:
             yield cell, State.REFUSED, cell.refusal
         elif cell.key in done:
             yield cell, State.DONE, f"record {cell.key}"
-        elif (old := by_address.get(cell.address.address())) is not None:
+        elif by_address and (old := by_address.get(cell.address.address())) is not None:
             yield cell, State.STALE, "; ".join(_changes(cell, old))
         elif (attempt := failed.get(cell.key)) is not None and attempt.error is not None:
             yield cell, State.FAILED, f"{attempt.error.kind}: {attempt.error.message}"
@@ -98,6 +100,16 @@ def _changes(cell: Cell, old: record.Record) -> list[str]:
     if not changes and old.identity.preprocess is None:  # all else is the same, and it is in the key
         return ["preprocessing changed (this record is too old to say from what)"]
     return changes or ["the way keys are made changed"]
+
+
+class Witness:
+    """Is told of each attempt at a cell."""
+
+    def begins(self, cell: Cell, number: int) -> None:
+        """Before anything is computed; ``number`` counts the attempts at the cell, from 1."""
+
+    def ends(self, cell: Cell, cause: Cause) -> None:
+        """Once it is recorded."""
 
 
 class Gauntlet:
@@ -118,23 +130,41 @@ class Gauntlet:
         self.roster, self.store, self.extractor, self.say = roster, store, extractor, say
         self.text = TextExtractor(extractor.settings, extractor.progress)
         self.execution = execution or Execution()
+        self.witness = Witness()
         self.device = resolve_device(extractor.settings.device)
         self._flops: dict[str, int | None] = {}
         self._asked = set[str]()
 
-    def run(self, cells: Sequence[Cell]) -> Summary:
+    def run(self, cells: Sequence[Cell], wait: bool = True) -> Summary:
         """Compute every cell that has no record. Those another process holds are waited for, or taken over.
 
-        Instead of waiting, a process helps with the searches of cells that are raced.
+        Instead of waiting, a process helps with the searches of cells that are raced. Without ``wait`` they are left
+        to those who hold them: somebody else watches over the whole.
         """
         summary = Summary(refused=sum(cell.refusal is not None for cell in cells))
         waiting = [cell for cell in cells if cell.refusal is None]
         while waiting:
             busy = self._pass(waiting, summary)
+            if not wait:
+                break
             if len(busy) == len(waiting) and not self._helped(busy):
                 time.sleep(WAIT_SECONDS)
             waiting = busy
         return summary
+
+    def follow(self, cells: Sequence[Cell], keys: Iterable[str]) -> None:
+        """Work through the cells of these keys with a process that leads; what they come to is for that one to keep."""
+        by_key = {cell.key: cell for cell in cells}
+        for key in keys:
+            cell = by_key[key]
+            for _ in cell.question.task.run(self.roster.get(cell.loaded_as), *self.given(cell)):
+                pass
+
+    def given(self, cell: Cell, race: Race = in_turn, halvings: int = 0) -> tuple[Data, Tools, int]:
+        """What a task is run with, beside the backbone; ``halvings`` of the device batch, for memory was short."""
+        folder = self.store.working_folder(cell.key, cell.address, cell.identity.precision)
+        execution = dataclasses.replace(self.execution, folder=folder, halvings=halvings)
+        return cell.question.data, Tools(self.extractor, execution, self.text, race), cell.seed
 
     def _helped(self, busy: Sequence[Cell]) -> bool:
         """Whether this process, with no cell of its own, has helped with another's search; with each only once."""
@@ -173,18 +203,22 @@ class Gauntlet:
 
     def _attempt(self, cell: Cell, claim: Claim) -> bool:
         """Compute it, unless it has used up its limit; its trace says how that ended. False where it was taken over."""
+        self.witness.begins(cell, claim.attempt.number)
+        cause: Cause = "stopped"
         try:
             if past := spent(claim.earlier):
                 raise LimitError(past)
-            if not self._compute(cell, claim):
-                return False
+            cause = "done" if self._compute(cell, claim) else "lost"
         except Exception as error:
-            if claim.lost:  # perhaps because two were writing in its working folder
-                return False
-            claim.end(_cause(error), str(error), tail=traceback.format_exception_only(error)[-1])
-            raise
-        claim.end("done")
-        return True
+            cause = "lost" if claim.lost else _cause(error)  # perhaps because two were writing in its working folder
+            if cause != "lost":
+                claim.end(cause, str(error), tail=traceback.format_exception_only(error)[-1])
+                raise
+        finally:
+            self.witness.ends(cell, cause)
+        if cause == "done":
+            claim.end(cause)
+        return cause == "done"
 
     def _compute(self, cell: Cell, claim: Claim) -> bool:
         backbone = self.roster.get(cell.loaded_as)
@@ -192,20 +226,15 @@ class Gauntlet:
         self.text.used.clear()
         folder = self.store.working_folder(cell.key, cell.address, cell.identity.precision)
         race = Racer(folder) if raced(cell) else in_turn
+        halvings = sum(each.cause == "out of memory" for each in claim.earlier)
         with measure(self.device) as measured:
-            answers = list(cell.question.task.run(backbone, *self.given(cell, race)))
+            answers = list(cell.question.task.run(backbone, *self.given(cell, race, halvings)))
         if claim.lost:  # this process was thought dead; a commit would remove the folder that another goes on from
             return False
         finished = self._record(cell, backbone, answers, measured)
         self.store.commit(finished, outputs_table(answers), logs_below(folder))
         self.say(f"{cell.backbone}  {finished.cell.setting()}  seed {cell.seed}  {_headline(finished)}")
         return True
-
-    def given(self, cell: Cell, race: Race) -> tuple[Data, Tools, int]:
-        """What a task is run with, beside the backbone."""
-        folder = self.store.working_folder(cell.key, cell.address, cell.identity.precision)
-        execution = dataclasses.replace(self.execution, folder=folder)
-        return cell.question.data, Tools(self.extractor, execution, self.text, race), cell.seed
 
     def _record(self, cell: Cell, backbone: Backbone, answers: list[Any], measured: Measured) -> record.Record:
         used = list(self.extractor.used)

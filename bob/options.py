@@ -79,6 +79,23 @@ class RunOptions(DataOptions):
     storage: Annotated[Storage, _option("How features are cached; float16 halves them.")] = Storage.FLOAT32
 
 
+class Where(StrEnum):
+    """Places that a plan can run at."""
+
+    LOCAL = "local"
+    GPUS = "gpus"
+    SLURM = "slurm"
+
+
+@dataclass(frozen=True)
+class LaunchOptions:
+    """Where a plan runs. None of it changes a number: a plan may be moved in the middle."""
+
+    on: Annotated[Where, _option("This process, the GPUs of this machine, or a SLURM cluster.")] = Where.LOCAL
+    profile: Annotated[Path | None, _option("What jobs ask of the cluster, in YAML.")] = None
+    name: Annotated[str, _option("Of the sweep, else the plan file's: letters, digits, - and _.")] = ""
+
+
 class Strategy(StrEnum):
     """How several devices train one model."""
 

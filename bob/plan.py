@@ -4,7 +4,7 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,8 @@ from results import record
 from tasks.base import Data, Task
 from tasks.catalogue import open_dataset, task_class
 from tasks.datasets.base import Dataset, OpenOptions
+
+_JSON = json.JSONEncoder(sort_keys=True)
 
 _WRITTEN = {"one": "NAME", "many": "NAMES", "any": "NAMES (or none)"}
 """How a plan gives as many datasets as a role takes."""
@@ -58,21 +60,34 @@ class Plan(BaseModel):
 
 @dataclass(frozen=True)
 class Question:
-    """A task with its settings and its data, opened: what is put to each backbone."""
+    """A task with its settings and its data, opened: what is put to each backbone. ``entry`` says it as a plan does."""
 
     task: Task
     data: Data
     names: Mapping[str, tuple[str, ...]]
+    entry: Mapping[str, Any] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def settings(self) -> dict[str, Any]:
         """Every setting, defaults included."""
         return dataclasses.asdict(self.task)  # type: ignore[call-overload,no-any-return]
 
-    @property
+    @cached_property
     def chosen(self) -> dict[str, Any]:
         """The settings that differ from the task's defaults: they belong to the name of a column."""
         return self.task.non_defaults()
+
+    @cached_property
+    def manifests(self) -> dict[str, str]:
+        """What identifies each of the datasets, by name."""
+        return {data.name: data.manifest_sha256 for sets in self.data.values() for data in sets}
+
+    @cached_property
+    def written(self) -> dict[str, str]:
+        """Its share of a cell's key, as JSON: the same for all its cells, of which there may be 100,000."""
+        by_role = {role: [data.manifest_sha256 for data in sets] for role, sets in self.data.items()}
+        parts = {"manifests": by_role, "settings": self.settings, "task": self.task.name}
+        return {name: _JSON.encode(part) for name, part in parts.items()}
 
 
 @dataclass(frozen=True)
@@ -93,19 +108,19 @@ class Cell:
     @cached_property
     def key(self) -> str:
         """Hash of everything that changes the number and of nothing else: not the device, not a path, not workers."""
-        manifests = {role: [data.manifest_sha256 for data in sets] for role, sets in self.question.data.items()}
-        parts = {
-            "backbone": self.backbone,
-            "weights": self.identity.weights_sha256,
-            "preprocess": self.identity.preprocess,
-            "task": self.question.task.name,
-            "protocol_version": self.identity.protocol_version,
-            "manifests": manifests,
-            "settings": self.question.settings,
-            "precision": self.identity.precision,
-            "seed": self.seed,
-        }
-        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
+        question = self.question.written
+        parts = (  # in the order of their names, as JSON with sorted keys is written
+            f'"backbone": {_JSON.encode(self.backbone)}',
+            f'"manifests": {question["manifests"]}',
+            f'"precision": {_JSON.encode(self.identity.precision)}',
+            f'"preprocess": {_JSON.encode(self.identity.preprocess)}',
+            f'"protocol_version": {self.identity.protocol_version}',
+            f'"seed": {self.seed}',
+            f'"settings": {question["settings"]}',
+            f'"task": {question["task"]}',
+            f'"weights": {_JSON.encode(self.identity.weights_sha256)}',
+        )
+        return hashlib.sha256(f"{{{', '.join(parts)}}}".encode()).hexdigest()[:32]
 
     @cached_property
     def address(self) -> record.Cell:
@@ -178,10 +193,8 @@ def resolve(plan: Plan, roster: Roster, options: OpenOptions, precision: str, mi
         except (ValueError, OSError, ImportError) as error:
             mistakes.append(f"backbone {name!r}: {error}")
             continue
-        for question in questions:
-            for seed in plan.seeds if question.task.uses_seed(question.data) else [0]:
-                cell = _cell(name, backbone, question, seed, precision, plan.racing)
-                cells.setdefault(cell.key, cell)
+        for cell in _cells_of(name, backbone, questions, plan, precision):
+            cells.setdefault(cell.key, cell)
     if mistakes:
         raise PlanError(mistakes)
     return list(cells.values())
@@ -198,16 +211,22 @@ def _backbones(plan: Plan, mistakes: list[str]) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def _cell(name: str, backbone: Backbone, question: Question, seed: int, precision: str, racing: bool) -> Cell:
-    identity = record.Identity(
-        weights_sha256=backbone.card.weights_sha256,
-        manifests={data.name: data.manifest_sha256 for sets in question.data.values() for data in sets},
-        protocol_version=question.task.protocol_version,
-        precision=precision,
-        preprocess=dataclasses.asdict(backbone.preprocess),
-    )
-    refusal = question.task.refusal(backbone, question.data)
-    return Cell(name, backbone.card.name, question, seed, identity, refusal, racing)
+def _cells_of(
+    name: str, backbone: Backbone, questions: Sequence[Question], plan: Plan, precision: str
+) -> Iterator[Cell]:
+    """Every cell of one backbone. Cells that differ by seed alone share all else, for there may be very many."""
+    preprocess = dataclasses.asdict(backbone.preprocess)
+    for question in questions:
+        identity = record.Identity(
+            weights_sha256=backbone.card.weights_sha256,
+            manifests=question.manifests,
+            protocol_version=question.task.protocol_version,
+            precision=precision,
+            preprocess=preprocess,
+        )
+        refusal = question.task.refusal(backbone, question.data)
+        for seed in plan.seeds if question.task.uses_seed(question.data) else [0]:
+            yield Cell(name, backbone.card.name, question, seed, identity, refusal, plan.racing)
 
 
 def _questions(plan: Plan, options: OpenOptions, mistakes: list[str]) -> Iterator[Question]:
@@ -228,7 +247,7 @@ def _questions(plan: Plan, options: OpenOptions, mistakes: list[str]) -> Iterato
             sets = {role: [_open(name, options, opened, place, mistakes) for name in names[role]] for role in names}
             complete = {role: [data for data in each if data is not None] for role, each in sets.items()}
             if task is not None and complete == sets:
-                yield Question(task, complete, names)
+                yield Question(task, complete, names, {**entry, **{role: list(each) for role, each in names.items()}})
 
 
 def _settings(

@@ -2,6 +2,7 @@
 
 import os
 import platform
+import socket
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import torch
 
+from bob.sweep.code import code_digest, copied_commit
 from results.record import Provenance
 
 PACKAGES = ("torch", "torchvision", "timm", "numpy", "scikit-learn", "pillow")
@@ -21,11 +23,14 @@ def provenance() -> Provenance:
     return Provenance(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         bob_version=_version("battle-of-the-backbones"),
-        commit=_commit(),
+        commit=commit(),
         python=platform.python_version(),
         packages={name: _version(name) for name in PACKAGES},
         hardware=_hardware(),
         command=" ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        code=code_digest(),
+        node=socket.gethostname(),
+        job=os.environ.get("SLURM_JOB_ID", ""),
     )
 
 
@@ -38,8 +43,13 @@ def _version(package: str) -> str:
 
 
 @cache
-def _commit() -> str:
-    """The checkout's commit, ``+`` when it was changed since; ``unknown`` when installed without its repository."""
+def commit() -> str:
+    """The checkout's commit, ``+`` when it was changed since; ``unknown`` when installed without its repository.
+
+    Of code that was copied to be run later, the commit it was copied from.
+    """
+    if (copied := copied_commit()) is not None:
+        return copied
     folder = Path(__file__).parent
     try:
         described = subprocess.run(

@@ -9,12 +9,13 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, field_validator, model_validator
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """What is written. Releases that read less would take what is new for damage.
 
 2: the identity holds the preprocessing. 3: a training may have diverged, at a step.
+4: the provenance says by which code, where and in which job.
 """
-READ_VERSIONS = (1, 2, 3)
+READ_VERSIONS = (1, 2, 3, 4)
 
 
 class _Frozen(BaseModel):
@@ -140,7 +141,10 @@ class Cost(_Frozen):
 
 
 class Provenance(_Frozen):
-    """What reproduces it. ``created`` is UTC, ISO 8601."""
+    """What reproduces it. ``created`` is UTC, ISO 8601; ``code`` is a digest of BoB's own files, copied or checked out.
+
+    ``job`` is a scheduler's; records of schema 3 and before hold neither code, node nor job.
+    """
 
     created: str
     bob_version: str
@@ -149,6 +153,9 @@ class Provenance(_Frozen):
     packages: dict[str, str]
     hardware: dict[str, str]
     command: str
+    code: str = ""
+    node: str = ""
+    job: str = ""
 
 
 class Failure(_Frozen):
@@ -183,7 +190,7 @@ class Record(_Frozen):
     cost: Cost | None = None
     error: Failure | None = None
     files: dict[str, FileFacts] = {}
-    schema_version: Literal[3] = 3
+    schema_version: Literal[4] = 4
 
     @field_validator("files")
     @classmethod

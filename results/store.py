@@ -20,7 +20,7 @@ import secrets
 import shutil
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, BinaryIO
@@ -149,10 +149,11 @@ class Store:
         found = (self.get(folder.name) for folder in _listing(self.root / "cells") if _KEY.fullmatch(folder.name))
         return [record for record in found if record is not None]
 
-    def failures(self) -> list[Record]:
-        """The latest failed attempt of each key that has no finished record and was not forgiven."""
-        folder = self.root / "failures"
-        return [latest for key in sorted(self.failed_keys()) for latest in _latest_attempt(folder / key)]
+    def failures(self, keys: Collection[str] | None = None) -> list[Record]:
+        """The latest failed attempt of each key (None: of all) that has no finished record and was not forgiven."""
+        failed = self.failed_keys() if keys is None or len(keys) else set[str]()
+        asked = failed if keys is None else failed.intersection(keys)
+        return [latest for key in sorted(asked) for latest in _latest_attempt(self.root / "failures" / key)]
 
     def done_keys(self) -> set[str]:
         """Keys that have a record, by the names of their folders alone."""
@@ -187,6 +188,10 @@ class Store:
     def attempts(self, key: str) -> list[Attempt]:
         """All attempts at a cell that left a trace, oldest first. Only the last can be without an end."""
         return self._claims.attempts(_checked(key))
+
+    def attempted_keys(self) -> set[str]:
+        """Keys whose attempts left a trace, by the names of their folders alone."""
+        return _keys(self.root / "attempts")
 
     def running(self) -> list[tuple[Attempt, float]]:
         """Attempts that nobody has ended, and the seconds since each was heard of."""

@@ -16,6 +16,7 @@ from backbones.text_forward import text_features
 from backbones.training.execution import Execution
 from tasks.datasets.base import Dataset
 from tasks.race import Race, in_turn
+from tasks.work import Work
 
 Extract = Callable[[Backbone, Images, Layer], NDArray[Any]]
 """``extract(backbone, images, layer)``: a read-only (n, dim) matrix, from the cache when it is there."""
@@ -89,7 +90,8 @@ class Task(ABC):
     ``headline`` is the metric boards show first. Changing a default or a definition bumps ``protocol_version``.
     ``roles`` names the datasets of a plan and how many it gives: one, many (one or more) or any (none too, and then the
     role is no key of the data). ``files`` names the settings that a plan may give as the path of a YAML file: what it
-    says is the setting then, so that it is part of the key as if written out.
+    says is the setting then, so that it is part of the key as if written out. ``texts``: it asks those that read text
+    (``TextEncoder``) by texts.
     """
 
     name: ClassVar[str]
@@ -97,6 +99,7 @@ class Task(ABC):
     headline: ClassVar[str]
     roles: ClassVar[Mapping[str, Literal["one", "many", "any"]]] = {"dataset": "one"}
     files: ClassVar[tuple[str, ...]] = ()
+    texts: ClassVar[bool] = False
 
     def non_defaults(self) -> dict[str, Any]:
         """The settings that differ from the task's defaults: they belong to the name of a column."""
@@ -109,6 +112,12 @@ class Task(ABC):
     @abstractmethod
     def refusal(self, backbone: Backbone, data: Data) -> str | None:
         """Why this question cannot be put to this backbone on this data (a sentence), or None. Costs no compute."""
+
+    def work(self, data: Data) -> Work:
+        """How much it computes: every image of the data is looked at once, unless a task says otherwise."""
+        return Work(
+            forward=sum(len(split) for sets in data.values() for each in sets for split in each.splits.values())
+        )
 
     @abstractmethod
     def run(self, backbone: Backbone, data: Data, tools: Tools, seed: int) -> Iterator[Score | Outputs | Note]:

@@ -21,7 +21,8 @@ class Execution:
     """Options that leave the result alone, within float tolerance; ``precision`` does not quite: it is in a cell's key.
 
     A step is the global batch, whatever runs it: ``devices`` x ``nodes`` x ``device_batch`` x accumulation, of which
-    the accumulation is derived. ``device_batch`` None takes the whole share of a device; out of memory halves it.
+    the accumulation is derived. ``device_batch`` None takes the whole share of a device; out of memory halves it, and
+    ``halvings`` is how often it is to begin with, for a process that the system kills for its memory has no say.
     ``folder`` holds checkpoints and logs; None keeps nothing, and a training that is stopped starts again. It may not
     exist yet: who writes into it makes it.
     ``workers`` are processes that load (0: this one); an item that takes longer than ``stall_seconds`` is an error.
@@ -34,6 +35,7 @@ class Execution:
     precision: Precision = "float32"
     workers: int = 1
     device_batch: int | None = None
+    halvings: int = 0
     compile: bool = False
     channels_last: bool = True
     gradient_checkpointing: bool = False

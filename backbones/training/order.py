@@ -36,12 +36,17 @@ def split(global_batch: int, parts: int) -> list[slice]:
     return [slice(low, high) for low, high in pairwise(edges)]
 
 
-def accumulation_of(global_batch: int, devices: int, device_batch: int | None) -> int:
+def accumulation_of(global_batch: int, devices: int, device_batch: int | None, halvings: int = 0) -> int:
     """Micro-batches a device has in a step, so that none has more than ``device_batch`` items (or a pair).
 
     All devices have as many, and each has a pair at least: that can leave no more than one pair too many in some.
+    ``halvings`` is how often what a device would take at once is halved.
+
+    >>> accumulation_of(64, 2, None), accumulation_of(64, 2, None, halvings=2), accumulation_of(64, 2, 8, halvings=1)
+    (1, 4, 8)
     """
     pairs = -(-global_batch // 2)
-    most = pairs if device_batch is None else max(1, device_batch // 2)
+    share = -(-pairs // devices)
+    most = max(1, (share if device_batch is None else min(share, device_batch // 2)) >> halvings)
     accumulation = -(-pairs // (devices * most))
     return max(1, min(accumulation, pairs // devices))

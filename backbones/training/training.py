@@ -40,7 +40,10 @@ class Training:
         self.total = self.steps_an_epoch * job.recipe.epochs
         self.step = 0
         self.accumulation = self.accumulation_asked = accumulation_of(
-            job.recipe.global_batch, fabric.world_size, job.execution.device_batch
+            job.recipe.global_batch,
+            fabric.world_size,
+            job.execution.device_batch,
+            0 if job.trainee.whole_batch else job.execution.halvings,
         )
         self._check_whole_batch()
         self.identity = identity_of(job)
@@ -52,6 +55,8 @@ class Training:
         self.patience = Patience(alone=not self.group)
         self.history = History(job.log if fabric.is_global_zero else None)
         self.notes: dict[str, Any] = {}
+        if job.execution.halvings:
+            self.notes["killed_for_memory"] = f"{job.execution.halvings} times before; device batch {self._largest()}"
         trainee = deepcopy(job.trainee) if is_sharded(fabric) else job.trainee
         self.stepper = Stepper(job, fabric, trainee, self.patience)
         self._untold: deque[tuple[int, float, Pulse]] = deque()

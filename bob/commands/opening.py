@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from bob.plan import Cell
     from bob.progress import Progress
     from bob.roster import Roster
+    from slurm.profile import Profile
     from tasks.datasets.base import OpenOptions
 
 
@@ -39,21 +40,45 @@ def rounds(asked: Asked, options: RunOptions, progress: "Progress") -> Iterator[
         yield from watched(asked.watch, open_options(options).places, progress.say)
 
 
-def resolve(asked: Asked, options: RunOptions, also: Sequence[str] = ()) -> "tuple[list[Cell], Roster]":
-    """The cells of what is asked for, and the backbones loaded for it; mistakes end the command, all told at once."""
+def resolve(
+    asked: Asked,
+    options: RunOptions,
+    also: Sequence[str] = (),
+    earlier: Sequence[str] = (),
+    large_downloads: bool = False,
+) -> "tuple[list[Cell], Roster]":
+    """The cells of what is asked for, and the backbones loaded for it.
+
+    Mistakes end the command, all told at once, ``earlier`` ones (in a profile) among them.
+    """
     from backbones.catalogue import left_out
-    from bob.plan import read_plan, resolve
+    from bob.plan import PlanError, read_plan, resolve
     from bob.roster import Roster
 
     with mistakes_as_lines():
-        opening = open_options(options)
+        opening = replace(open_options(options), large_downloads=large_downloads)
         if asked.plan is not None:
             opening = replace(opening, places=opening.places.beside(asked.plan))
-        mistakes: list[str] = []
-        roster, plan = Roster(opening.places), read_plan(asked, mistakes, also)
+        mistakes = list(earlier)
+        try:
+            roster, plan = Roster(opening.places), read_plan(asked, mistakes, also)
+        except PlanError as error:
+            raise PlanError([*mistakes, *error.lines]) from None
         for line in left_out(plan.backbones):
             typer.echo(line, err=True)
         return resolve(plan, roster, opening, options.precision.value, mistakes), roster
+
+
+def read_cluster(path: Path | None, mistakes: list[str]) -> "Profile | None":
+    """A cluster's profile, where one is given; what is wrong with it is added to the mistakes."""
+    from bob.cluster_profile import read_profile
+    from bob.plan import PlanError
+
+    try:
+        return None if path is None else read_profile(path)
+    except PlanError as error:
+        mistakes += error.lines
+        return None
 
 
 def extractor_of(options: RunOptions, progress: "Progress") -> "Extractor":

@@ -52,6 +52,7 @@ class Roll:
     backbones: tuple[str, ...]
     questions: tuple[ListedQuestion, ...]
     cells: tuple[Listed, ...]
+    racing: bool = False
 
     def write(self, folder: Path) -> None:
         """Replace the roll in a sweep's folder, whole or not at all. Raises ``OSError`` naming the path."""

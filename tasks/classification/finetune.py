@@ -24,6 +24,7 @@ from tasks.race import Choice
 from tasks.search import Search, find
 from tasks.training_notes import search_notes, training_notes
 from tasks.trunk import BatchNorm
+from tasks.work import Work, tried
 
 if TYPE_CHECKING:
     from tasks.classification.objectives import Objective
@@ -94,6 +95,17 @@ class FineTuning(Presets, Search, Recipe, Augmentation, Task):
         if largest > least:
             return f"dataset {dataset.name!r}: global_batch is {largest}, but {least} images are trained on"
         return None
+
+    def work(self, data: Data) -> Work:
+        """Trials on train, judged on val after every epoch and at the end; then train and val, and the test."""
+        parts = partition(data["dataset"][0], 0)
+        train, val, (trials, epochs) = len(parts.train), len(parts.val), tried(self, self.epochs)
+        start = train + val if self.head == "probe" else 0
+        return Work(
+            forward=start + (epochs + trials) * val + len(parts.test),
+            trained=epochs * train + self.epochs * (train + val),
+            batch=self.global_batch,
+        )
 
     def run(self, backbone: Backbone, data: Data, tools: Tools, seed: int) -> Iterator[Score | Outputs | Note]:
         """Choose on val, train, test."""

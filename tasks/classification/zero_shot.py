@@ -40,6 +40,7 @@ class ZeroShot(Task):
     headline: ClassVar[str] = "top1"
     roles: ClassVar[Mapping[str, Literal["one", "many"]]] = {"dataset": "one"}
     files: ClassVar[tuple[str, ...]] = ("class_names",)
+    texts: ClassVar[bool] = True
 
     templates: str | tuple[str, ...] = "single"
     class_names: dict[str, Words] = Field(default_factory=dict)

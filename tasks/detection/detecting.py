@@ -11,7 +11,7 @@ from backbones.base import Backbone
 from backbones.plugins import unknown
 from backbones.training.order import steps_an_epoch
 from backbones.training.recipe import Recipe
-from tasks.base import Note, Task, Tools
+from tasks.base import Data, Note, Task, Tools
 from tasks.datasets.base import Dataset
 from tasks.datasets.partition import Part, Partition, partition
 from tasks.datasets.targets import target_refusal
@@ -25,6 +25,7 @@ from tasks.race import Choice
 from tasks.search import Search, find
 from tasks.training_notes import search_notes, training_notes
 from tasks.trunk import BatchNorm, Train, Trunk, maps_refusal
+from tasks.work import Work, tried
 
 if TYPE_CHECKING:
     from tasks.detection.detector_training import Trained
@@ -107,6 +108,21 @@ class Detecting(Presets, Search, Recipe, HeadSettings, Jitter, Task):
         assert isinstance(heads, HeadSettings)
         return Chosen(
             recipe, jitter, heads, self.detector, self.train, values["drop_path"], self.batch_norm, self.window
+        )
+
+    def work(self, data: Data) -> Work:
+        """Trials on train, each tested on val; then train and val, the test, and all of what else is tested.
+
+        Pyramid and heads cost about what a small backbone does, so that a frozen one is counted as trained.
+        """
+        parts = partition(data["dataset"][0], 0)
+        train, val, (trials, epochs) = len(parts.train), len(parts.val), tried(self, self.epochs)
+        abroad = sum(len(split) for each in data.get("test", ()) for split in each.splits.values())
+        return Work(
+            forward=trials * val + len(parts.test) + abroad,
+            trained=epochs * train + self.epochs * (train + val),
+            side=self.long_side,
+            batch=self.global_batch,
         )
 
     def trained(

@@ -63,6 +63,7 @@ class Detect(ChosenReading, ProbeSettings, Task):
         "validation": "any",
     }
     files: ClassVar[tuple[str, ...]] = ("class_names", "leave_out")
+    texts: ClassVar[bool] = True
 
     scores: tuple[str, ...] = ()
     parameters: dict[str, float] = Field(default_factory=dict)

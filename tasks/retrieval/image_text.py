@@ -42,6 +42,7 @@ class ImageText(Task):
     protocol_version: ClassVar[int] = 1
     headline: ClassVar[str] = f"{TEXT_TO_IMAGE}_recall@1"
     roles: ClassVar[Mapping[str, Literal["one", "many"]]] = {"dataset": "one"}
+    texts: ClassVar[bool] = True
 
     captions: int = Field(default=5, ge=1)
     template: str = "{}"

@@ -24,6 +24,7 @@ from tasks.segmentation.geometry import Geometry
 from tasks.segmentation.segmentation_presets import PRESETS
 from tasks.training_notes import search_notes, training_notes
 from tasks.trunk import BatchNorm, Train, maps_refusal
+from tasks.work import Work, tried
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -94,6 +95,18 @@ class Segmentation(Presets, Search, Recipe, Geometry, Task):
         if largest > least:
             return f"dataset {dataset.name!r}: global_batch is {largest}, but {least} images are trained on"
         return None
+
+    def work(self, data: Data) -> Work:
+        """Trials on train, judged on val after every epoch and at the end; then train and val, and the test.
+
+        Under a frozen backbone the head is so small that a step costs little more than the backbone's forward pass.
+        """
+        parts = partition(data["dataset"][0], 0)
+        train, val, (trials, epochs) = len(parts.train), len(parts.val), tried(self, self.epochs)
+        looked, learnt = (epochs + trials) * val + len(parts.test), epochs * train + self.epochs * (train + val)
+        if self.train == "frozen":
+            return Work(forward=looked + learnt, side=self.side)
+        return Work(forward=looked, trained=learnt, side=self.side, batch=self.global_batch)
 
     def run(self, backbone: Backbone, data: Data, tools: Tools, seed: int) -> Iterator[Score | Outputs | Note]:
         """Choose on val, train, test."""

@@ -35,6 +35,17 @@ def test_halved_until_it_fits(room: int, batches: list[int]) -> None:
     assert [row["loss"] for row in fitted.history] == pytest.approx([row["loss"] for row in whole.history], rel=1e-6)
 
 
+def test_a_process_that_was_killed_for_its_memory_begins_with_less() -> None:
+    """As a training that was told the smaller device batch, bit for bit; and it says so."""
+    expected = Stingy(tiny_vit(), room=4)
+    whole = run(expected, device_batch=4)
+    trainee = Stingy(tiny_vit(), room=4)
+    fitted = run(trainee, halvings=2)
+    assert "out_of_memory" not in fitted.notes
+    assert fitted.notes["killed_for_memory"] == "2 times before; device batch 4"
+    assert digest(fitted, trainee) == digest(whole, expected)
+
+
 def test_in_the_middle_of_a_training(tmp_path: Path) -> None:
     """The second part of step 4 is the one that does not fit: what the first did to gradients and BatchNorm is undone.
 

@@ -25,8 +25,8 @@ def test_an_edited_record_is_refused(make: Any, part: str, edit: str) -> None:
 
 def test_another_schema_is_refused_by_its_version(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     text = make().to_json()
-    monkeypatch.setattr("results.record.READ_VERSIONS", (4, 5))
-    with pytest.raises(SchemaError, match="schema 3, this release reads 4 and 5"):
+    monkeypatch.setattr("results.record.READ_VERSIONS", (5, 6))
+    with pytest.raises(SchemaError, match="schema 4, this release reads 5 and 6"):
         Record.from_json(text)
 
 
@@ -51,6 +51,19 @@ def test_a_failure_of_schema_2_still_loads(make: Any) -> None:
     old = Record.from_json(f'{text[:-1]}, "digest": "{hashlib.sha256(text.encode()).hexdigest()}"}}')
     assert old == make(failed=True)
     assert old.failure() == "failed: ValueError"
+
+
+def test_a_record_of_schema_3_still_loads(make: Any) -> None:
+    """As the release before wrote it: its provenance says nothing of code, node and job."""
+    body = json.loads(make().to_json())
+    for name in ("code", "node", "job"):
+        del body["provenance"][name]
+    del body["digest"]
+    body["schema_version"] = 3
+    text = json.dumps(body, sort_keys=True)
+    old = Record.from_json(f'{text[:-1]}, "digest": "{hashlib.sha256(text.encode()).hexdigest()}"}}')
+    assert old == make()
+    assert old.provenance.code == ""
 
 
 def test_divergence_names_its_step(make: Any) -> None:

@@ -27,6 +27,7 @@ from tasks.race import Choice
 from tasks.search import Search, find
 from tasks.training_notes import search_notes, training_notes
 from tasks.trunk import BatchNorm
+from tasks.work import Work, tried
 
 ONE_SHOT_STRENGTH = 0.01
 """Of the probe the head starts from where no class has two labelled images: few-shot classification's default."""
@@ -128,6 +129,18 @@ class SemiSupervised(Presets, Search, Recipe, Task):
         if largest > least:
             return f"dataset {dataset.name!r}: global_batch is {largest}, but {least} images are trained on"
         return None
+
+    def work(self, data: Data) -> Work:
+        """An epoch shows as many labelled images as the pool has, and beside each the method's views of others."""
+        parts = partition(data["dataset"][0], 0)
+        few, (trials, epochs), wanted = self._few(parts.train, 0), tried(self, self.epochs), self.of_method().wanted()
+        shown = 1 + wanted.ratio * len(wanted.unlabelled)
+        start = len(few.labelled) if self.head == "probe" else 0
+        return Work(
+            forward=start + (epochs + trials) * len(parts.val) + len(parts.test),
+            trained=(epochs + self.epochs) * len(few.pool) * shown,
+            batch=self.global_batch * shown,
+        )
 
     def run(self, backbone: Backbone, data: Data, tools: Tools, seed: int) -> Iterator[Score | Outputs | Note]:
         """Draw the labelled images, choose on val if asked, train, test."""

@@ -1,0 +1,54 @@
+"""One look at a sweep: what the files of its store say at this moment."""
+
+from collections.abc import Collection
+from pathlib import Path
+
+from bob.sweep.census import Seen, troubles_of
+from bob.sweep.report import Report, report
+from bob.sweep.roll import Roll, read_roll
+from results.attempts import Attempt
+from results.index import short_lines
+from results.record import Record
+from results.store import Store
+
+BUDGET_S = 2.0
+"""Longest time spent on reading records that are not in the index; the next look goes on with the rest."""
+
+
+def look(store: Store, folder: Path) -> tuple[Roll, Report]:
+    """The roll of a sweep and what has become of it."""
+    roll = read_roll(folder)
+    keys = [cell.key for cell in roll.cells]
+    seen = see(store, keys)
+    ours = seen.done & set(keys)
+    lines = short_lines(store.root, [*ours, *(seen.done - ours)], BUDGET_S)
+    return roll, report(roll, seen, lines, list(troubles_of(keys, seen)))
+
+
+def see(store: Store, keys: Collection[str]) -> Seen:
+    """What the store says of these cells. The claims are looked at last: what has just begun is there then."""
+    done = store.done_keys()
+    tried = store.attempted_keys().intersection(keys) - done
+    attempts = {key: found for key in tried if (found := store.attempts(key))}
+    failed = store.failed_keys().intersection(keys) - attempts.keys()
+    attempts |= {record.key: [_as_attempt(record)] for record in store.failures(failed)}
+    ages = {attempt.key: age_s for attempt, age_s in store.running()}
+    return Seen(done, attempts, ages)
+
+
+def _as_attempt(failure: Record) -> Attempt:
+    """A failure whose attempt left no trace, as one of an older release."""
+    assert failure.error is not None
+    created = failure.provenance.created
+    return Attempt(
+        key=failure.key,
+        number=0,
+        token="",
+        started=created,
+        node="unknown",
+        machine="",
+        pid=0,
+        ended=created,
+        cause="error" if failure.error.step is None else "diverged",
+        message=f"{failure.error.kind}: {failure.error.message}",
+    )
