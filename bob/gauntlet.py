@@ -136,10 +136,10 @@ class Gauntlet:
         self._asked = set[str]()
 
     def run(self, cells: Sequence[Cell], wait: bool = True) -> Summary:
-        """Compute every cell that has no record. Those another process holds are waited for, or taken over.
+        """Compute every cell that has no record. Cells another process holds are waited for (or
+        helped with, where that is asked), or taken over.
 
-        Instead of waiting, a process helps with the searches of cells that are raced. Without ``wait`` they are left
-        to those who hold them: somebody else watches over the whole.
+        Without ``wait`` they are left to it: somebody else watches over the whole.
         """
         summary = Summary(refused=sum(cell.refusal is not None for cell in cells))
         waiting = [cell for cell in cells if cell.refusal is None]

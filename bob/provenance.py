@@ -2,7 +2,6 @@
 
 import os
 import platform
-import socket
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -13,6 +12,7 @@ from pathlib import Path
 import torch
 
 from bob.sweep.code import code_digest, copied_commit
+from results.attempts import this_job, this_node
 from results.record import Provenance
 
 PACKAGES = ("torch", "torchvision", "timm", "numpy", "scikit-learn", "pillow")
@@ -29,8 +29,8 @@ def provenance() -> Provenance:
         hardware=_hardware(),
         command=" ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         code=code_digest(),
-        node=socket.gethostname(),
-        job=os.environ.get("SLURM_JOB_ID", ""),
+        node=this_node(),
+        job=this_job(),
     )
 
 

@@ -87,20 +87,30 @@ class Attempt(BaseModel):
 
 def begun(key: str, number: int, machine: str) -> Attempt:
     """An attempt of this process that begins now. Job, restart and log are what the environment says."""
-    job, task = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
     return Attempt(
         key=key,
         number=number,
         token=secrets.token_hex(8),
         started=_now(),
-        node=socket.gethostname(),
+        node=this_node(),
         machine=machine,
         pid=os.getpid(),
         user=_user(),
-        job=f"{job}_{task}" if job and task else os.environ.get("SLURM_JOB_ID", ""),
+        job=this_job(),
         restart=int(os.environ.get("SLURM_RESTART_COUNT") or 0),
         log=os.environ.get("BOB_LOG", ""),
     )
+
+
+def this_node() -> str:
+    """What the scheduler calls this machine, else its host name."""
+    return os.environ.get("SLURMD_NODENAME") or socket.gethostname()
+
+
+def this_job() -> str:
+    """The job that this process is of, as ``squeue`` names it; empty outside of one."""
+    job, task = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
+    return f"{job}_{task}" if job and task else os.environ.get("SLURM_JOB_ID", "")
 
 
 def spent(earlier: Sequence[Attempt], environment: Mapping[str, str] = os.environ) -> list[Attempt]:

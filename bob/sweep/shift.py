@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,7 +11,7 @@ from typing import Any
 from submitit.helpers import DelayedSubmission
 
 from bob.interrupt import EXIT_REQUEUE
-from results.attempts import Cause
+from results.attempts import Cause, this_job, this_node
 from results.store import Store
 from slurm.child import Child, Ended
 from slurm.crew import crew
@@ -77,14 +76,13 @@ class Shift:
         """Say of the cells that the dead worker was at how it died; their keys, of those given."""
         message = f"its process ended with {_how(ended)}"
         store = Store(self.folder.parents[1])
-        lost = store.end_attempts(socket.gethostname(), pid, cause, message, ended.exit_code, ended.tail)
+        lost = store.end_attempts(this_node(), pid, cause, message, ended.exit_code, ended.tail)
         return [key for key in lost if key in self.keys]
 
 
 def _job() -> str:
     """A name for the log of this process's job, told apart by rank."""
-    parts = [os.environ.get(name, "") for name in ("SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID")]
-    job = "_".join(filter(None, parts)) or os.environ.get("SLURM_JOB_ID") or f"{socket.gethostname()}-{os.getpid()}"
+    job = this_job() or f"{this_node()}-{os.getpid()}"
     return f"{job}-{rank}" if (rank := crew().rank) else job
 
 
