@@ -2,7 +2,8 @@
 
 import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from bob.cluster_profile import read_profile
@@ -15,9 +16,10 @@ from bob.sweep.asked import packed
 from bob.sweep.code import job_environment, keep_code
 from bob.sweep.filling import FilledIn
 from bob.sweep.launching import Launch
-from bob.sweep.racing import helpers, unit_of
+from bob.sweep.racing import helpers, split, unit_of
 from bob.sweep.roll import sweep_folder
 from bob.sweep.shift import Shift
+from results.attempts import ATTEMPTS, LIMIT
 from results.store import Store
 from slurm.cluster import Cluster
 from slurm.gpus import detect_gpus
@@ -30,8 +32,6 @@ from tasks.catalogue import TASKS
 
 PLACE = "place.json"
 """In a sweep's folder: where it was launched last, for who wants to end it."""
-ATTEMPTS = "3"
-"""How often a cell may end its process before it is given up."""
 
 
 def run_elsewhere(
@@ -44,33 +44,35 @@ def run_elsewhere(
 ) -> Summary:
     """Launch the cells at the place asked for and watch until they are settled.
 
-    Raises :class:`PlanError` for a profile that does not hold or a cluster that refuses it, ``OSError`` for a store
-    that cannot be written.
+    Raises :class:`PlanError` for a profile that does not hold or a place that refuses it, ``OSError`` for a store that
+    cannot be written.
     """
     store = Store(options.store.resolve())
     name = launching.name or (plan.stem if plan else "demo")
     folder = sweep_folder(store.root, name)
-    folder.mkdir(parents=True, exist_ok=True)
-    environment = {**job_environment(keep_code(store.root, commit())), "BOB_ATTEMPT_LIMIT": ATTEMPTS}
     profile = _profile(launching, training)
-    estimates = estimate(cells, measured_on(store.records(), any(_uses_gpus(cell, profile) for cell in cells)))
-    place = FilledIn(
-        _place(launching.on, name, folder, profile, environment),
-        estimates,
-        lambda key: bool(store.attempts(key)),
-        "gpu" if launching.on is Where.GPUS else "host",
-    )
-    (folder / PLACE).write_text(json.dumps({"place": launching.on.value, "profile": profile.model_dump(mode="json")}))
+    environment = {**job_environment(keep_code(store.root, commit())), LIMIT: str(ATTEMPTS)}
+    folder.mkdir(parents=True, exist_ok=True)
+    facts = {"place": launching.on.value, "profile": profile.model_dump(mode="json")}
+    (folder / PLACE).write_text(json.dumps(facts), encoding="utf-8")
     python = profile.python or sys.executable
 
     def work(parcel: Parcel) -> Shift:
         return Shift(folder, parcel.units, python, environment, profile.signal_s / 2)
 
+    estimates = estimate(cells, measured_on(store.records(), any(_uses_gpus(cell, profile) for cell in cells)))
     whole = str(plan.resolve()) if plan else ""
-    pace = Pace(job_min=profile.job_min)
-    launch = Launch(name, whole, packed(options, training), place, pace, work, say)
     try:
-        return launch.run(cells, _units(cells, profile, estimates), store, folder)
+        with _place(launching.on, name, folder, profile, environment) as (place, at_once):
+            asking = FilledIn(
+                place,
+                estimates,
+                lambda unit: bool(store.attempts(split(unit)[0])),
+                "gpu" if launching.on is Where.GPUS else "host",
+            )
+            pace = Pace(job_min=profile.job_min, at_once=at_once)
+            launch = Launch(name, whole, packed(options, training), asking, pace, work, say)
+            return launch.run(cells, _units(cells, profile, estimates), store, folder)
     except ValueError as error:
         raise PlanError([str(error)]) from None
 
@@ -81,13 +83,19 @@ def _profile(launching: LaunchOptions, training: TrainingOptions) -> Profile:
     return Profile(defaults={"gpus_per_node": training.devices if launching.on is Where.GPUS else 0})
 
 
-def _place(where: Where, name: str, folder: Path, profile: Profile, environment: Mapping[str, str]) -> Place:
+@contextmanager
+def _place(
+    where: Where, name: str, folder: Path, profile: Profile, environment: Mapping[str, str]
+) -> Iterator[tuple[Place, int]]:
+    """The place, and about how many jobs it runs at once."""
     if where is Where.SLURM:
-        return Cluster(name, folder, profile, environment)
+        yield Cluster(name, folder, profile, environment), profile.parallel
+        return
     gpus = detect_gpus()
     if not gpus:
         raise PlanError(["--on gpus: no GPU is seen here (nvidia-smi, CUDA_VISIBLE_DEVICES); use --on local"])
-    return Machine(name, folder, gpus, environment)
+    with Machine(name, folder / "jobs", gpus, environment) as machine:
+        yield machine, len(gpus)
 
 
 def _uses_gpus(cell: Cell, profile: Profile) -> bool:
