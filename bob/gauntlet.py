@@ -17,6 +17,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from backbones.base import BASELINES, Backbone, freeze, resolve_device
+from backbones.feature_checks import is_out_of_memory
 from backbones.features import Extractor
 from backbones.text_features import TextExtractor
 from backbones.training.checkpoint import PLACES
@@ -167,7 +168,7 @@ class Gauntlet:
         except Exception as error:
             if claim.lost:  # perhaps because two were writing in its working folder
                 return False
-            claim.end(_cause(error), str(error), tail=traceback.format_exception_only(error)[-1])
+            claim.end(cause_of(error), str(error), tail=traceback.format_exception_only(error)[-1].strip())
             raise
         claim.end("done")
         return True
@@ -259,11 +260,11 @@ class LimitError(RuntimeError):
         )
 
 
-def _cause(error: Exception) -> Cause:
+def cause_of(error: Exception) -> Cause:
     """What to call the end of an attempt that raised this."""
     if isinstance(error, Diverged):
         return "diverged"
-    if isinstance(error, OutOfMemory | torch.OutOfMemoryError | MemoryError):
+    if isinstance(error, OutOfMemory) or is_out_of_memory(error):
         return "out of memory"
     return "input/output" if isinstance(error, OSError) and error.errno in TRANSIENT else "error"
 
