@@ -17,6 +17,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from backbones.base import BASELINES, Backbone, freeze, resolve_device
+from backbones.feature_checks import is_out_of_memory
 from backbones.features import Extractor
 from backbones.text_features import TextExtractor
 from backbones.training.checkpoint import PLACES
@@ -213,9 +214,9 @@ class Gauntlet:
                 raise LimitError(past)
             cause = "done" if self._compute(cell, claim) else "lost"
         except Exception as error:
-            cause = "lost" if claim.lost else _cause(error)  # perhaps because two were writing in its working folder
+            cause = "lost" if claim.lost else cause_of(error)  # perhaps because two were writing in its working folder
             if cause != "lost":
-                claim.end(cause, str(error), tail=traceback.format_exception_only(error)[-1])
+                claim.end(cause, str(error), tail=traceback.format_exception_only(error)[-1].strip())
                 raise
         finally:
             self.witness.ends(cell, cause)
@@ -311,11 +312,11 @@ class LimitError(RuntimeError):
         )
 
 
-def _cause(error: Exception) -> Cause:
+def cause_of(error: Exception) -> Cause:
     """What to call the end of an attempt that raised this."""
     if isinstance(error, Diverged):
         return "diverged"
-    if isinstance(error, OutOfMemory | torch.OutOfMemoryError | MemoryError):
+    if isinstance(error, OutOfMemory) or is_out_of_memory(error):
         return "out of memory"
     return "input/output" if isinstance(error, OSError) and error.errno in TRANSIENT else "error"
 

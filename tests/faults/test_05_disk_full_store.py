@@ -22,11 +22,17 @@ def test_a_full_disk_is_named_and_loses_nothing(tmp_path: Path, make: Any) -> No
     try:
         with pytest.raises(OSError, match="make room") as error:
             store.commit(make("second"), big)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
+        with pytest.raises(OSError, match="make room") as refused, store.claim("a" * 32):
+            pass
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
         signal.signal(signal.SIGXFSZ, handler)
     assert str(tmp_path) in str(error.value.filename)
     assert [record.cell.backbone for record in store.records()] == ["first"]
-    assert list((tmp_path / "writing").iterdir()) == []
+    assert str(tmp_path / "claims") in str(refused.value.filename)
+    assert [list((tmp_path / name).iterdir()) for name in ("writing", "claims")] == [[], []]
+    with store.claim("a" * 32) as claim:
+        assert claim is not None
     assert store.commit(make("second"), big)
     assert len(store.records()) == 2
