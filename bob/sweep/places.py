@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 from bob.cluster_profile import read_profile
@@ -54,8 +55,9 @@ def run_elsewhere(
     environment = {**job_environment(keep_code(store.root, commit())), "BOB_ATTEMPT_LIMIT": ATTEMPTS}
     profile = _profile(launching, training)
     estimates = estimate(cells, measured_on(store.records(), any(_uses_gpus(cell, profile) for cell in cells)))
+    there = _place(launching.on, name, folder, profile, environment)
     place = FilledIn(
-        _place(launching.on, name, folder, profile, environment),
+        there,
         estimates,
         lambda key: bool(store.attempts(key)),
         "gpu" if launching.on is Where.GPUS else "host",
@@ -67,10 +69,10 @@ def run_elsewhere(
         return Shift(folder, parcel.units, python, environment, profile.signal_s / 2)
 
     whole = str(plan.resolve()) if plan else ""
-    pace = Pace(job_min=profile.job_min)
-    launch = Launch(name, whole, packed(options, training), place, pace, work, say)
+    launch = Launch(name, whole, packed(options, training), place, _pace(there, profile), work, say)
     try:
-        return launch.run(cells, _units(cells, profile, estimates), store, folder)
+        with there if isinstance(there, Machine) else nullcontext():  # jobs here end with us, a cluster's go on
+            return launch.run(cells, _units(cells, profile, estimates), store, folder)
     except ValueError as error:
         raise PlanError([str(error)]) from None
 
@@ -88,6 +90,12 @@ def _place(where: Where, name: str, folder: Path, profile: Profile, environment:
     if not gpus:
         raise PlanError(["--on gpus: no GPU is seen here (nvidia-smi, CUDA_VISIBLE_DEVICES); use --on local"])
     return Machine(name, folder, gpus, environment)
+
+
+def _pace(there: Place, profile: Profile) -> Pace:
+    if isinstance(there, Machine):  # asking it costs nothing, and a GPU waits for the next job
+        return Pace(poll_s=1.0, job_min=profile.job_min, at_once=len(there.gpus))
+    return Pace(job_min=profile.job_min)
 
 
 def _uses_gpus(cell: Cell, profile: Profile) -> bool:
