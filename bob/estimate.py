@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from typing import Any, Literal
 
@@ -23,8 +23,12 @@ TRUST = {"same cell": 1.5, "same question": 2.0, "same data": 2.5, "other data":
 PROBED_TRUST = 3.0
 PROBED_SPARE_S = 60
 """As much for a probe, and some seconds: it sees nothing of what a task does beside the backbone's passes."""
+CACHED_S = 1.0
+"""Expected where a probe is all there is and the images have been looked at before."""
+ALIKE = math.log(30)
+"""Backbones of sizes further apart (pixel statistics and a network) tell little of one another ..."""
 UNSIZED = 10.0
-"""How much further a range reaches for a backbone of which nobody knows how large it is."""
+"""... and how much further a range reaches where there is nothing better, or where nobody knows how large one is."""
 PROCESS_GB = 0.7
 """Of the memory of a process, what its libraries take: it does not grow with the backbone."""
 MARGIN, START_UP_S, STEP_MIN = 1.5, 60, 5
@@ -75,14 +79,14 @@ def estimate(
     images. Then a probe, if there is one. Records must be of machines like the one that is asked about:
     :func:`measured_on` chooses them.
     """
-    past, asked = Past(records), dict[int, "_Asked"]()
+    past, asked, probes = Past(records), dict[int, "_Asked"](), None if probe is None else _Probes(probe)
     known, found = dict[tuple[str, int], Estimate](), dict[str, Estimate]()
     for cell in cells:
         name = (cell.loaded_as, id(cell.question))
         if name not in known:
             if id(cell.question) not in asked:
                 asked[id(cell.question)] = _Asked(cell.question, past)
-            known[name] = _estimate(cell, asked[id(cell.question)], past, probe)
+            known[name] = _estimate(cell, asked[id(cell.question)], past, probes)
         found[cell.key] = known[name]
     return found
 
@@ -185,24 +189,20 @@ class _Asked:
         return images * cost / other if cost and other else images
 
 
-def _estimate(cell: Cell, asked: _Asked, past: Past, probe: Callable[[Cell], Probe | None] | None) -> Estimate:
+def _estimate(cell: Cell, asked: _Asked, past: Past, probes: "_Probes | None") -> Estimate:
     how, groups = asked.alike
-    own = [_Match(one, times, 1.0) for each, times in groups for one in each.of(cell.backbone)]
+    own = [_Match(one, times) for each, times in groups for one in each.of(cell.backbone)]
     if how == "same question" and own:
         return _from(own, TRUST["same cell"], f"records of {_cells(own)}")
     size = _size(cell, past)
-    if probe is not None and (size is None or not groups):
-        probed = probe(cell)
-        return UNKNOWN if probed is None else _from_probe(probed, asked.work, cell)
-    found = [
-        _Match(one, times, each.growth(one, size)) for each, times in groups for one in each.nearest(size, NEAREST)
-    ]
+    found = [_Match.of(one, times, each, size) for each, times in groups for one in each.nearest(size, NEAREST)]
+    near = sorted((match for match in found if match.apart <= ALIKE), key=lambda match: match.apart)
+    if probes is not None and not near:
+        return probes.of(cell, asked.work)
     if not found:
         return UNKNOWN
-    if size is not None:
-        found.sort(key=lambda match: abs(match.seen.size - size))
-    trust = TRUST[how] * (1.0 if size is not None else UNSIZED)
-    return _from(found[:NEAREST], trust, f"scaled from {_cells(found[:NEAREST])}, {how}")
+    chosen = (near or found)[:NEAREST]
+    return _from(chosen, TRUST[how] * (1.0 if near else UNSIZED), f"scaled from {_cells(chosen)}, {how}")
 
 
 def _cells(found: Sequence[Any]) -> str:
@@ -224,20 +224,38 @@ def _catalogued() -> Mapping[str, float]:
 
 @dataclass(frozen=True)
 class _Match:
-    """A cell that was seen, how many times its work it is, and how many times as slow the backbone."""
+    """A cell that was seen, how many times its work it is, how many times as slow and as large the backbone.
+
+    ``apart`` is how far their sizes are (in logarithms); infinite where one is unknown.
+    """
 
     seen: Seen
     times: float
-    growth: float
+    growth: float = 1.0
+    larger: float = 1.0
+    apart: float = 0.0
+
+    @classmethod
+    def of(cls, seen: Seen, times: float, group: Group, size: float | None) -> "_Match":
+        """With a backbone of that size in the place of the one that was seen."""
+        if size is None:
+            return cls(seen, times, apart=math.inf)
+        return cls(seen, times, group.growth(seen, size), math.exp(size - seen.size), abs(size - seen.size))
+
+    def memory(self, memory_gb: float | None, constant_gb: float) -> float | None:
+        """Weights and activations grow about as the square root of operations do; a smaller backbone may need all."""
+        if memory_gb is None:
+            return None
+        return memory_gb + max(0.0, memory_gb - constant_gb) * (math.sqrt(max(1.0, self.larger)) - 1)
 
 
 def _from(found: Sequence[_Match], trust: float, basis: str) -> Estimate:
     """The mean of what was seen, scaled; the range reaches from no scaling at all to all of it, and beyond by trust.
 
-    Memory grows with the backbone and with the largest of what was seen, never with the number of images.
+    Memory grows with the backbone, never with the number of images.
     """
-    host = [_grown(each.seen.memory_gb, each.growth, PROCESS_GB) for each in found]
-    gpu = [_grown(each.seen.gpu_memory_gb, each.growth, 0.0) for each in found]
+    host = [each.memory(each.seen.memory_gb, PROCESS_GB) for each in found]
+    gpu = [each.memory(each.seen.gpu_memory_gb, 0.0) for each in found]
     return Estimate(
         seconds=sum(each.seen.seconds * each.times * each.growth for each in found) / len(found),
         low=min(each.seen.seconds * min(1.0, each.times) * min(1.0, each.growth) for each in found) / trust,
@@ -248,9 +266,24 @@ def _from(found: Sequence[_Match], trust: float, basis: str) -> Estimate:
     )
 
 
-def _grown(memory_gb: float | None, growth: float, constant: float) -> float | None:
-    """Memory of a backbone so many times as large, but for a constant; a smaller one may have the same."""
-    return None if memory_gb is None else memory_gb + max(0.0, memory_gb - constant) * (max(1.0, growth) - 1)
+class _Probes:
+    """Asks a probe. Features are cached: of cells that only look at images the first on some data pays for all."""
+
+    def __init__(self, probe: Callable[[Cell], Probe | None]) -> None:
+        self.probe = probe
+        self._looked_at: set[tuple[str, str]] = set()
+
+    def of(self, cell: Cell, work: Work) -> Estimate:
+        """What the probe says of a cell, in the order in which cells would be run."""
+        if (probed := self.probe(cell)) is None:
+            return UNKNOWN
+        whole = _from_probe(probed, work, cell)
+        if work.trained:
+            return whole
+        data = {(cell.loaded_as, each.manifest_sha256) for sets in cell.question.data.values() for each in sets}
+        again = data <= self._looked_at
+        self._looked_at |= data
+        return replace(whole, low=0.0, seconds=CACHED_S if again else whole.seconds)
 
 
 def _from_probe(probe: Probe, work: Work, cell: Cell) -> Estimate:

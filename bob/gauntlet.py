@@ -2,6 +2,7 @@
 
 import dataclasses
 import errno
+import hashlib
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -18,6 +19,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from backbones.base import BASELINES, Backbone, freeze, resolve_device
 from backbones.features import Extractor
 from backbones.text_features import TextExtractor
+from backbones.training.checkpoint import PLACES
 from backbones.training.execution import LOGS, Execution
 from backbones.training.outcomes import Diverged, OutOfMemory
 from bob.meter import Measured, measure
@@ -162,7 +164,7 @@ class Gauntlet:
 
     def given(self, cell: Cell, race: Race = in_turn, halvings: int = 0) -> tuple[Data, Tools, int]:
         """What a task is run with, beside the backbone; ``halvings`` of the device batch, for memory was short."""
-        folder = self.store.working_folder(cell.key, cell.address, cell.identity.precision)
+        folder = self._working_folder(cell)
         execution = dataclasses.replace(self.execution, folder=folder, halvings=halvings)
         return cell.question.data, Tools(self.extractor, execution, self.text, race), cell.seed
 
@@ -191,7 +193,8 @@ class Gauntlet:
         if self.store.get(cell.key) is not None:
             summary.found += 1
             return
-        with self.store.claim(cell.key) as claim:
+        folder = self._working_folder(cell)
+        with self.store.claim(cell.key, checkpoints_below(folder)) as claim:
             if claim is None:
                 busy.append(cell)
             elif self.store.get(cell.key) is not None:  # finished by another between the look and the claim
@@ -206,7 +209,7 @@ class Gauntlet:
         self.witness.begins(cell, claim.attempt.number)
         cause: Cause = "stopped"
         try:
-            if past := spent(claim.earlier):
+            if past := spent(claim.earlier, claim.attempt.reached):
                 raise LimitError(past)
             cause = "done" if self._compute(cell, claim) else "lost"
         except Exception as error:
@@ -224,7 +227,7 @@ class Gauntlet:
         backbone = self.roster.get(cell.loaded_as)
         self.extractor.used.clear()
         self.text.used.clear()
-        folder = self.store.working_folder(cell.key, cell.address, cell.identity.precision)
+        folder = self._working_folder(cell)
         race = Racer(folder) if raced(cell) else in_turn
         halvings = sum(each.cause == "out of memory" for each in claim.earlier)
         with measure(self.device) as measured:
@@ -235,6 +238,9 @@ class Gauntlet:
         self.store.commit(finished, outputs_table(answers), logs_below(folder))
         self.say(f"{cell.backbone}  {finished.cell.setting()}  seed {cell.seed}  {_headline(finished)}")
         return True
+
+    def _working_folder(self, cell: Cell) -> Path:
+        return self.store.working_folder(cell.key, cell.address, cell.identity.precision)
 
     def _record(self, cell: Cell, backbone: Backbone, answers: list[Any], measured: Measured) -> record.Record:
         used = list(self.extractor.used)
@@ -312,6 +318,12 @@ def _cause(error: Exception) -> Cause:
     if isinstance(error, OutOfMemory | torch.OutOfMemoryError | MemoryError):
         return "out of memory"
     return "input/output" if isinstance(error, OSError) and error.errno in TRANSIENT else "error"
+
+
+def checkpoints_below(folder: Path) -> str:
+    """A hash of where the trainings in a working folder have come to; empty where none has come to a checkpoint."""
+    places = sorted(path.relative_to(folder).as_posix() for path in folder.rglob(PLACES))
+    return hashlib.sha256("\n".join(places).encode()).hexdigest()[:16] if places else ""
 
 
 def logs_below(folder: Path) -> dict[str, Path]:

@@ -17,7 +17,7 @@ def refuse_network() -> None:
         connect(self, address)
 
     socket.getaddrinfo = refuse
-    socket.socket.connect = only_here  # type: ignore[method-assign,assignment]
+    socket.socket.connect = only_here  # type: ignore[assignment, method-assign]
 
 
 if __name__ == "__main__":

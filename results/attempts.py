@@ -45,7 +45,7 @@ class Attempt(BaseModel):
     """One attempt. Times are UTC, ISO 8601; ``log`` is a path, ``tail`` its last lines; ``cause`` None: it goes on.
 
     ``machine`` tells kernels apart (not host names, which containers share) and is empty where files cannot be locked;
-    ``job`` is a scheduler's. ``forgiven``: it counts no longer.
+    ``job`` is a scheduler's. ``reached`` stands for the checkpoints it began from. ``forgiven``: it counts no longer.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -60,6 +60,7 @@ class Attempt(BaseModel):
     user: str = ""
     job: str = ""
     restart: int = 0
+    reached: str = ""
     log: str = ""
     ended: str | None = None
     cause: Cause | None = None
@@ -85,7 +86,7 @@ class Attempt(BaseModel):
         return f"attempt {self.number} on {self.node}: {self.cause or 'goes on'}{code}{said and ': '}{said}"
 
 
-def begun(key: str, number: int, machine: str) -> Attempt:
+def begun(key: str, number: int, machine: str, reached: str = "") -> Attempt:
     """An attempt of this process that begins now. Job, restart and log are what the environment says."""
     return Attempt(
         key=key,
@@ -99,6 +100,7 @@ def begun(key: str, number: int, machine: str) -> Attempt:
         job=this_job(),
         restart=int(os.environ.get("SLURM_RESTART_COUNT") or 0),
         log=os.environ.get("BOB_LOG", ""),
+        reached=reached,
     )
 
 
@@ -113,14 +115,16 @@ def this_job() -> str:
     return f"{job}_{task}" if job and task else os.environ.get("SLURM_JOB_ID", "")
 
 
-def spent(earlier: Sequence[Attempt], environment: Mapping[str, str] = os.environ) -> list[Attempt]:
+def spent(earlier: Sequence[Attempt], reached: str = "", environment: Mapping[str, str] = os.environ) -> list[Attempt]:
     """The attempts that used up a cell's limit; empty while it has one left, or where nobody asks for a limit.
 
     Only launchers ask (:data:`LIMIT`), whose jobs start again by themselves: a cell that kills its process would eat a
     cluster. A person who kills a run and starts it again, 50 times over, sees what happens and needs no limit.
+    Attempts that began from other checkpoints than now do not count: a training of weeks comes further each time, whose
+    nodes are lost or whose jobs are killed without a word, while one that kills its process dies at the same place.
     """
     limit = environment.get(LIMIT)
-    counted = [each for each in earlier if each.cause in SPENT and not each.forgiven]
+    counted = [each for each in earlier if each.cause in SPENT and not each.forgiven and each.reached == reached]
     return counted if limit and len(counted) >= int(limit) else []
 
 
@@ -162,11 +166,13 @@ class Traces:
             raise
 
     def remove(self, attempt: Attempt) -> None:
-        """As if it had never been; its folder goes with the last."""
-        path = self.path(attempt.key, attempt.number)
-        path.unlink(missing_ok=True)
-        with suppress(OSError):  # others are in it
-            path.parent.rmdir()
+        """As if it had never been."""
+        self.path(attempt.key, attempt.number).unlink(missing_ok=True)
+
+    def tidy(self, key: str) -> None:
+        """Remove the folder of a key where nothing is in it."""
+        with suppress(OSError):
+            (self.folder / key).rmdir()
 
 
 def _parsed(data: bytes, key: str, number: int) -> Attempt:

@@ -68,6 +68,7 @@ class Claim:
         with suppress(OSError):
             if self._is_mine():
                 self._traces.remove(self.attempt)
+            self._traces.tidy(self.attempt.key)
         self._release()
 
     def start_beating(self, beat_s: float) -> None:
@@ -75,8 +76,9 @@ class Claim:
         threading.Thread(target=self._beat, args=(beat_s,), name="bob-claim", daemon=True).start()
 
     def forget(self) -> None:
-        """In a forked child, for it is the parent's: with the lock open, the child would keep it when the parent dies."""
+        """In a forked child: it is the parent's. A child that has the lock open would keep it when the parent dies."""
         if not self._over.is_set():
+            self._over = threading.Event()  # the old one may be locked, by a thread that is not in the child
             self._over.set()
             os.close(self._lock)
 
@@ -113,13 +115,14 @@ class Claims:
         self._heard: dict[tuple[str, int, str], tuple[tuple[int, int], float]] = {}
 
     @contextmanager
-    def claim(self, key: str) -> Iterator[Claim | None]:
+    def claim(self, key: str, reached: str = "") -> Iterator[Claim | None]:
         """A cell of one's own; None where somebody who lives has it. Without :meth:`Claim.end` it leaves no trace.
 
+        ``reached`` is kept: what an attempt begins from, so that one can see whether the next has come further.
         Raises ``OSError`` naming the path where it cannot be written; then nothing of it is there.
         """
         try:
-            claim = self._take(key)
+            claim = self._take(key, reached)
         except OSError as error:
             raise unwritable(error, error.filename2 or error.filename or str(self._marks)) from error
         if claim is None:
@@ -138,7 +141,8 @@ class Claims:
     def attempts(self, key: str) -> list[Attempt]:
         """All at a key, oldest first; only the last can be without an end."""
         found = self._traces.read(key)
-        return [each.ended_by("lost") if each.cause is None else each for each in found[:-1]] + found[-1:]
+        lost = {"cause": "lost"}
+        return [each.model_copy(update=lost) if each.cause is None else each for each in found[:-1]] + found[-1:]
 
     def running(self) -> list[tuple[Attempt, float]]:
         """Attempts that nobody has ended, and the seconds since each was heard of, by the file system's clock."""
@@ -177,23 +181,28 @@ class Claims:
 
     def clean(self, is_done: Callable[[str], bool]) -> None:
         """Remove what was left by who died while taking or ending a claim, or between a commit and the claim's end."""
-        if not self._marks.is_dir():
+        marked = list(self._marked())
+        if not marked:
             return
         now = self._file_system_time()
-        for path, facts in self._marked():
+        for path, facts in marked:
             if facts.st_nlink == 1 and now - facts.st_mtime > self._lease_s:
                 path.unlink(missing_ok=True)
         for attempt, heard in self._unended():
             here = attempt.machine == self._machine
             if is_done(attempt.key) and (self._death(attempt) if here else now - heard > self._lease_s):
                 self._bury(attempt.ended_by("done"))
+                if self._traces.numbers(attempt.key) == [attempt.number]:
+                    self._traces.remove(attempt)
+                    self._traces.tidy(attempt.key)
 
-    def _take(self, key: str) -> Claim | None:
+    def _take(self, key: str, reached: str) -> Claim | None:
         before = self._traces.read(key)
         deaths = {(each.number, each.token): self._death(each) for each in before if each.cause is None}
         if None in deaths.values():
             return None
-        claim = self._announce(key, before[-1].number + 1 if before else 1)
+        number = before[-1].number + 1 if before else 1
+        claim = self._announce(begun(key, number, self._machine, reached))
         try:
             if self._link(claim) and self._succeed(claim, deaths):
                 claim.start_beating(self._beat_s)
@@ -204,10 +213,9 @@ class Claims:
         claim.withdraw()
         return None
 
-    def _announce(self, key: str, number: int) -> Claim:
+    def _announce(self, attempt: Attempt) -> Claim:
         """A locked file that says who is coming."""
         self._marks.mkdir(parents=True, exist_ok=True)
-        attempt = begun(key, number, self._machine)
         mark = self._mark_of(attempt)
         lock = os.open(mark, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
         try:
@@ -242,8 +250,10 @@ class Claims:
         return _is_one_file(claim.mark, path)
 
     def _succeed(self, claim: Claim, deaths: Mapping[tuple[int, str], Cause | None]) -> bool:
-        """Write down the ends of those who were found dead. False where others came who were not there before:
-        somebody was done, removed the first attempt, and numbers began anew; whoever sees that draws back."""
+        """Write down the ends of those who were found dead. False where somebody came who was not there before.
+
+        For when a first attempt was done and removed, numbers began anew. Who sees another draws back: one does.
+        """
         others = [each for each in self._traces.read(claim.attempt.key) if each.number != claim.attempt.number]
         earlier = []
         for each in others:
@@ -259,9 +269,7 @@ class Claims:
     def _death(self, attempt: Attempt) -> Cause | None:
         """How the holder of an attempt died; None while it lives, or as long as that is not certain."""
         try:
-            file = self._traces.path(attempt.key, attempt.number).open(
-                "rb"
-            )  # over NFS, opening asks for its times anew
+            file = self._traces.path(attempt.key, attempt.number).open("rb")  # which asks NFS for its times anew
         except FileNotFoundError:
             return None  # it is ending: the next look will show
         with file:

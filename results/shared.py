@@ -18,8 +18,11 @@ def for_the_group(root: Path) -> Iterator[None]:
         is_shared = root.stat().st_mode & stat.S_IWGRP
     except OSError:
         is_shared = 0
-    before = os.umask(0o077)
-    os.umask(before & ~0o070 if is_shared else before)
+    if not is_shared:
+        yield
+        return
+    before = os.umask(0o007)
+    os.umask(before & ~0o070)
     try:
         yield
     finally:

@@ -177,12 +177,12 @@ class Store:
         return pq.read_table(pa.BufferReader(file.read_bytes()))
 
     @contextmanager
-    def claim(self, key: str) -> Iterator[Claim | None]:
+    def claim(self, key: str, reached: str = "") -> Iterator[Claim | None]:
         """The right to work on a cell, None where another has it who lives; see :class:`results.claims.Claims`.
 
         Raises ``OSError`` naming the path where it cannot be written.
         """
-        with for_the_group(self.root), self._claims.claim(_checked(key)) as claim:
+        with for_the_group(self.root), self._claims.claim(_checked(key), reached) as claim:
             yield claim
 
     def attempts(self, key: str) -> list[Attempt]:

@@ -9,6 +9,7 @@ import re
 import secrets
 import shutil
 import time
+import warnings
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -125,16 +126,19 @@ class Cluster:
     def cancel(self, units: Collection[str] | None = None) -> int:
         """As :class:`Place`; the whole job of a unit ends, with the other units in it. Raises ``UnreachableError``."""
         wanted = None if units is None else set(units)
-        jobs = [
-            seen.job
-            for seen, its_units in self._jobs()
-            if not seen.over and (wanted is None or not wanted.isdisjoint(its_units))
-        ]
-        for first in range(0, len(jobs), 500):
-            answer = ask("scancel", *jobs[first : first + 500])
+        arrays: dict[str, dict[str, bool]] = {}
+        for seen, its_units in self._jobs():
+            if not seen.over:
+                chosen = wanted is None or not wanted.isdisjoint(its_units)
+                arrays.setdefault(seen.job.partition("_")[0], {})[seen.job] = chosen
+        told = []
+        for array, jobs in arrays.items():
+            told += [array] if all(jobs.values()) else [job for job, chosen in jobs.items() if chosen]
+        for first in range(0, len(told), 500):
+            answer = ask("scancel", *told[first : first + 500])
             if answer.code:
                 raise UnreachableError(f"scancel: {answer.error}")
-        return len(jobs)
+        return sum(sum(jobs.values()) for jobs in arrays.values())
 
     def _jobs(self) -> Iterator[tuple[Seen, tuple[str, ...]]]:
         """Ours in the queue, with their units. Raises :class:`UnreachableError`."""
@@ -186,9 +190,9 @@ class Cluster:
 
         Where there are more arrays than jobs may run, counting those that stood before, each waits for an earlier one.
         """
-        doubtful = {each.resources for each in {array.resources: array for array in arrays}.values() if _doubted(each)}
+        doubts = {each.resources: _doubt(each) for each in {array.resources: array for array in arrays}.values()}
         jobs = list(before)
-        for array in sorted(arrays, key=lambda each: each.resources not in doubtful):
+        for array in sorted(arrays, key=lambda each: not doubts[each.resources]):
             over = len(jobs) - self.profile.parallel
             after = [f"--dependency=afterany:{jobs[over]}"] if over >= 0 else []
             try:
@@ -198,6 +202,8 @@ class Cluster:
                     ask("scancel", *ours)
                 units = sum(len(each.parcels) for each in arrays)
                 raise ValueError(f"{error}. Nothing of these {units} jobs is left in the queue") from None
+            if doubt := doubts.pop(array.resources, ""):
+                warnings.warn(f"SLURM took {_asked(array)}, but they may wait for ever: {doubt}", stacklevel=4)
 
     def _hand_over(self, array: _Array, options: Sequence[str]) -> str:
         """The scheduler's id of it. Raises ``ValueError`` where it is refused."""
@@ -275,19 +281,24 @@ def _largest_array() -> int:
     return max(1, int(found[1]) - 1) if found else 1000
 
 
-def _doubted(array: _Array) -> bool:
-    """Whether SLURM would refuse it. Only a hint: it also says so of what it would queue until a node is back."""
-    return ask("sbatch", "--test-only", str(array.script)).code != 0
+def _doubt(array: _Array) -> str:
+    """What SLURM has against it beforehand. Only a hint: of what it would queue for better times it says the same."""
+    answer = ask("sbatch", "--test-only", str(array.script))
+    return answer.error.splitlines()[-1] if answer.code and answer.error else ""
+
+
+def _asked(array: _Array) -> str:
+    asked = ", ".join(f"{name}={value}" for name, value in array.resources if value is not None)
+    return f"{len(array.parcels)} jobs of {asked}"
 
 
 def _refusal(array: _Array, message: str) -> str:
     """SLURM's message, what was asked for, and what to do."""
-    asked = ", ".join(f"{name}={value}" for name, value in array.resources if value is not None)
     if "limit" in message:
-        advice = "; raise job_min of the profile, so that fewer jobs do more each"
+        advice = "raise job_min of the profile, so that fewer jobs do more each"
     else:
-        advice = "; change the profile (sinfo lists partitions, sacctmgr show assoc accounts and QOS)"
-    return f"SLURM refuses {len(array.parcels)} jobs of {asked}: {message}{advice}"
+        advice = "change the profile (sinfo lists partitions, sacctmgr show assoc accounts and QOS)"
+    return f"SLURM refuses {_asked(array)}: {message}; {advice}"
 
 
 def _job_of_files(folder: Path) -> str:

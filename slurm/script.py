@@ -44,6 +44,7 @@ def write_array(
         comment=folder.name,
         wckey=None,  # submitit's own would be refused where wckeys are kept
         array_parallelism=parallel,
+        # A third of its time at most: SLURM may be a minute early, and a job that is warned as it starts dies of it.
         signal_delay_s=min(profile.signal_s, 20 * resources.time_min),
         stderr_to_stdout=True,
         additional_parameters={"requeue": True},

@@ -62,9 +62,9 @@ def tiny_backbone(seed: int = 0) -> Backbone:
     return freeze(fresh("timm:resnet10t", {"channels": (8, 16, 16, 32), "stem_width": 8}, 32, seed, Places()))
 
 
-def tiny_transformer(seed: int = 0) -> Backbone:
+def tiny_transformer(seed: int = 0, width: int = 32) -> Backbone:
     """A plain vision transformer for 32 pixels, with random weights: nothing in it sees a batch."""
-    kwargs = {"patch_size": 8, "img_size": 32, "embed_dim": 32, "depth": 2, "num_heads": 2}
+    kwargs = {"patch_size": 8, "img_size": 32, "embed_dim": width, "depth": 2, "num_heads": 2}
     return freeze(fresh("timm:vit_tiny_patch16_224", kwargs, 32, seed, Places()))
 
 

@@ -16,6 +16,7 @@ from torch import Tensor
 
 FACTS = "checkpoint.json"
 WRITING = ".writing-"
+PLACES = "step-*"
 FORMAT = 1
 
 
@@ -74,7 +75,7 @@ class Checkpoints:
 
     def places(self) -> list[Path]:
         """Folders of checkpoints, oldest first."""
-        return sorted(self.folder.glob("step-*"))
+        return sorted(self.folder.glob(PLACES))
 
     def clean(self) -> None:
         """Remove what a writer that was killed left behind."""

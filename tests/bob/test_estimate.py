@@ -110,8 +110,17 @@ def test_another_backbone_counts_by_its_operations(make: Any) -> None:
     found = one(cell(), past)
     assert found.seconds == pytest.approx(40)
     assert (found.low, found.high) == (pytest.approx(10 / 2), pytest.approx(40 * 2))
-    assert found.memory_gb == pytest.approx(0.7 + 1.0 * 4)  # all but what the libraries take is four times as large
+    assert found.memory_gb == pytest.approx(0.7 + 1.0 * 2)  # all but what the libraries take: the root of four times
     assert found.basis == "scaled from 1 cell, same question"
+
+
+def test_pixel_statistics_tell_nothing_of_a_network_where_there_is_better(make: Any) -> None:
+    pixels, near = seen(make, cell("pixels"), 1, 10**6), seen(make, cell("near"), 50, 10**9)
+    known = seen(make, cell(task=Asked(1)), 5, 2 * 10**9)
+    assert one(cell(), [pixels, near, known]).seconds == pytest.approx(100)
+    far = one(cell(), [pixels, known])
+    assert (far.seconds, far.high) == (pytest.approx(2000), pytest.approx(2000 * 20))
+    assert one(cell(), [pixels, known], lambda _: Probe(1, 1, None, 1, 1)).basis == "probe"
 
 
 def test_what_does_not_grow_with_the_backbone_is_seen_not_to(make: Any) -> None:
@@ -159,6 +168,14 @@ def test_a_probe_counts_passes_pixels_and_what_training_keeps() -> None:
     assert (on_gpu.memory_gb, on_gpu.gpu_memory_gb) == (2.0, 1.5)
     assert one(cell(), [], lambda _: Probe(0.5, 2.0, 0.3, 0.25, 0.125)).gpu_memory_gb == 0.3
     assert one(cell(), [], lambda _: None) == UNKNOWN
+
+
+def test_the_first_look_at_images_pays_for_all() -> None:
+    probe = Probe(seconds=0.5, memory_gb=2.0, gpu_memory_gb=None, weights_gb=0.25, kept_gb=0.125)
+    first, again, other, another = cell(), cell(seed=1), cell(data=dataset("b", 10)), cell("two")
+    found = estimate([first, again, other, another], [], lambda _: probe)
+    assert [found[each.key].seconds for each in (first, again, other, another)] == [50, 1, 5, 50]
+    assert {(found[each.key].low, found[each.key].high) for each in (first, again)} == {(0.0, 50 * 3 + 60)}
 
 
 def test_nothing_known_is_unknown() -> None:
@@ -249,9 +266,9 @@ def test_a_hundred_thousand_cells_take_seconds(make: Any) -> None:
     past = [seen(make, each, 10, flops=10**9 + at) for at, each in enumerate(cells[:3000:2])]
     for each in cells:
         each.key  # noqa: B018 - keys are the plan's to make
-    start = time.perf_counter()
+    start = time.process_time()
     assert len(estimate(cells, past)) == 100_000
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 6  # 2.9 s where it was written
 
 
 def test_estimates_of_real_cells_hold_what_they_took(bob: Any, tiny_plan: Path) -> None:

@@ -58,7 +58,10 @@ def picture(path: Path, seed: int, light: int = 0) -> None:
 
 @pytest.fixture(autouse=True)
 def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """24 images without labels, in the folder that is the current one."""
+    """24 images without labels, in the folder that is the current one. Trainings here, not those of ``bob``, draw no
+    curves: they would be most of a test's time.
+    """
+    monkeypatch.setattr("bob.pretraining.live.draw_curves", lambda folder: None)
     monkeypatch.chdir(tmp_path)
     for seed in range(24):
         picture(tmp_path / "photos" / f"{seed % 2}" / f"{seed:02}.png", seed)

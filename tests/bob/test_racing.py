@@ -5,6 +5,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from backbones.places import Places
 from backbones.training.outcomes import Diverged
 from bob.plan import Plan, parse_plan, resolve
 from bob.roster import Roster
-from bob.sweep.racing import Helped, Racer, helpers
+from bob.sweep.racing import Helped, Racer, help_with, helpers
 from results.claims import Claims
 from tasks.datasets.base import OpenOptions
 from tasks.race import Choice, Trial, Tried, in_turn
@@ -246,6 +247,23 @@ def test_a_helper_that_is_killed_costs_nothing_but_time(bob: Any, plan: str) -> 
     assert answer(bob, "raced") == answer(bob, "alone")
 
 
+@pytest.mark.slow
+def test_fine_tuning_raced_is_fine_tuning(bob: Any) -> None:
+    """With a real backbone, head start from cached features, and all that its record says."""
+    entry = "{task: classification.finetune, dataset: digits, epochs: 2, global_batch: 256}"
+    plan = bob.folder / "plan.yaml"
+    plan.write_text(f"backbones: ['random:timm:test_vit']\ntasks: [{entry}]\nracing: true\n")
+    pids = [bob.start("run", str(plan), "--store", "raced", "--workers", "1") for _ in range(2)]
+    assert [bob.wait(pid) for pid in pids] == [0, 0], bob.log.read_text()
+    assert bob("run", str(plan), "--store", "alone", "--workers", "1")[0] == 0
+    raced, alone = answer(bob, "raced"), answer(bob, "alone")
+    for each in (raced, alone):
+        assert each["notes"].pop("images_per_second_trained") > 0
+    assert raced == alone
+    assert len(alone["notes"]["trials"]) == 6
+    assert alone["notes"]["trial_epochs"] == 6
+
+
 def test_racing_is_in_no_key_and_only_searches_have_helpers(tmp_path: Path) -> None:
     tasks = [
         {"task": "classification.finetune", "dataset": "digits"},
@@ -261,6 +279,22 @@ def test_racing_is_in_no_key_and_only_searches_have_helpers(tmp_path: Path) -> N
         keys.append([cell.key for cell in cells])
     assert counts == [[0, 0, 0], [3, 0, 0]]
     assert keys[0] == keys[1]
+
+
+def test_who_comes_when_the_cell_is_done_does_nothing(tmp_path: Path) -> None:
+    class Done:
+        root = tmp_path
+
+        def get(self, key: str) -> str:
+            return "a record"
+
+    places = Places((tmp_path,))
+    plan = Plan(backbones=["pixels"], tasks=[{"task": "segmentation", "dataset": "digits"}], racing=True)
+    (cell,) = resolve(plan, Roster(places), OpenOptions(places, tmp_path), "float32", [])
+    able = replace(cell, refusal=None)
+    assert (helpers(cell), helpers(able)) == (0, 3)
+    help_with(able, None, Done())  # type: ignore[arg-type]
+    assert not list(tmp_path.glob("work*"))
 
 
 def test_what_is_no_yes_or_no_is_a_mistake() -> None:

@@ -17,7 +17,7 @@ def computed(log: str) -> Counter[str]:
     return Counter(re.findall(r"^(\S+  .+?)  (?:\S+) [01]\.\d{3}$", log, flags=re.MULTILINE))
 
 
-@pytest.mark.parametrize("most", [15, pytest.param(50, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("most", [5, pytest.param(50, marks=pytest.mark.slow)])
 def test_kills_lose_nothing(bob: Any, tiny_plan: Path, most: int) -> None:
     started = time.monotonic()
     code, log = bob("run", str(tiny_plan), "--store", "whole")

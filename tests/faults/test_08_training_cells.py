@@ -15,6 +15,8 @@ from bob.interrupt import EXIT_REQUEUE
 from tests.training_task import NAME, STEPS, install
 
 ASKED = ("--backbones", "pixels", "--tasks", NAME, "--datasets", "digits")
+OTHERS = (signal.SIGUSR1, signal.SIGINT)
+"""Told apart by nothing but their name once a run has heard them, which the quick tests of signals look at."""
 EVERY_STEP = ("--checkpoint-minutes", "0")
 
 
@@ -61,7 +63,7 @@ def test_a_finished_training_leaves_its_logs_and_no_checkpoint(bob: Any) -> None
     assert "1 found done" in bob("run", *ASKED, "--store", "whole")[1]
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, *(pytest.param(one, marks=pytest.mark.slow) for one in OTHERS)])
 def test_a_stopped_training_goes_on_as_if_it_had_not_been(bob: Any, number: signal.Signals) -> None:
     (bob.folder / "slow").touch()
     pid = run(bob, "stopped")

@@ -14,7 +14,7 @@ from backbones.training.loop import fit
 from backbones.training.recipe import Recipe
 from tests.training_fakes import RECIPE, Memory, digest, drifting_sum, tiny_convolutions, tiny_vit
 
-KILLS = 12
+KILLS = 8
 SERVER = """
 import os, signal, sys, time
 from pathlib import Path

@@ -161,6 +161,12 @@ def test_no_such_partition(sweep: Sweep) -> None:
     assert [path.name for path in (sweep.place.folder / "jobs").iterdir()] == ["lock"]
 
 
+def test_what_may_wait_for_ever_is_told_of(sweep: Sweep) -> None:
+    with pytest.warns(UserWarning, match=r"took 1 jobs of .*may wait for ever: .*not available"):
+        sweep.submit("pass-1", resources=SMALL.model_copy(update={"nodes": 99}))
+    sweep.until(lambda: sweep.place.standing()["pass-1"].reason == "PartitionConfig")
+
+
 def test_more_units_than_an_array_may_have(sweep: Sweep) -> None:
     sweep.place.profile = Profile(parallel=2)
     units = [f"sleep-{number}" for number in range(1100)]
@@ -212,3 +218,12 @@ def test_a_lost_node_s_job_stands_and_runs_again(sweep: Sweep) -> None:
         assert sweep.place.ends() == {}
     finally:
         subprocess.run([SCRIPT, "start"], env=environment, check=True, stdout=subprocess.DEVNULL)
+
+
+@pytest.mark.slow
+def test_a_job_at_its_time_limit_stands_and_runs_again(sweep: Sweep) -> None:
+    sweep.submit("sleep-1", resources=SMALL.model_copy(update={"time_min": 2}))
+    job = sweep.place.standing()["sleep-1"].job
+    sweep.until(lambda: len(sweep.notes("sleep-1")) == 2, seconds=170)
+    assert sweep.place.standing()["sleep-1"].job == job
+    assert sweep.notes("sleep-1")[1]["SLURM_RESTART_COUNT"] == "1"

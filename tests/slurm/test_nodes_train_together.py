@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.cluster]
 PLAN = """
 backbones: ["random:timm:test_vit"]
 tasks:
-  - {task: classification.finetune, dataset: digits, epochs: 2, global_batch: 64, trials: 1, learning_rate: 1e-3}
+  - {task: classification.finetune, dataset: digits, epochs: 2, global_batch: 64, trials: 1, head: xavier}
 """
 PROFILE = """
 defaults: {partition: main, time_min: 10, cpus_per_task: 1}
@@ -39,11 +39,8 @@ def test_two_nodes_give_the_number_of_one_process(cluster: Any, tmp_path: Path) 
     (alone,), (together,) = (Store(tmp_path / name).records() for name in ("alone", "together"))
     assert alone.key == together.key
     assert together.provenance.job
-    probabilities = [
-        np.stack([np.asarray(Store(tmp_path / name).outputs(alone.key).column("prediction"))])
-        for name in ("alone", "together")
-    ]
-    assert (probabilities[0] == probabilities[1]).mean() > 0.99
-    for metric in ("top1", "nll"):
+    answers = [Store(tmp_path / name).outputs(alone.key).column("prediction") for name in ("alone", "together")]
+    assert (np.asarray(answers[0]) == np.asarray(answers[1])).mean() > 0.999
+    for metric in ("top1", "nll", "ece"):
         one, other = (next(row.value for row in each.scores if row.metric == metric) for each in (alone, together))
-        assert one == pytest.approx(other, abs=5e-3), metric
+        assert one == pytest.approx(other, abs=1e-3), metric

@@ -127,11 +127,12 @@ def test_what_was_taken_before_a_refusal_is_cancelled(place: Cluster, pretended:
     assert (pretended.arrays, place.standing()) == ([], {})
 
 
-def test_what_sbatch_doubts_is_tried_first(place: Cluster, pretended: Pretended) -> None:
-    program = pretended.folder / "sbatch"
-    program.write_text(program.read_text().replace("[ ! -e doubt ]", '! grep -q "mem=2048M" "$2"'))
-    place.submit([*parcels(3), *parcels(2, OTHER, start=3)], nothing)
+def test_what_sbatch_doubts_is_tried_first_and_told_of(place: Cluster, pretended: Pretended) -> None:
+    pretended.set("doubt", "mem=2048M")
+    with pytest.warns(UserWarning, match=r"took 2 jobs of .*mem_gb=2.*wait for ever: not available") as warned:
+        place.submit([*parcels(3), *parcels(2, OTHER, start=3)], nothing)
     assert [size for size, _ in pretended.arrays] == [2, 3]
+    assert len(warned) == 1
 
 
 def test_nothing_is_concluded_of_a_silent_controller(place: Cluster, pretended: Pretended) -> None:
@@ -241,11 +242,12 @@ def test_a_percent_sign_in_the_folder_is_refused(tmp_path: Path) -> None:
 
 
 def test_cancel_by_unit_ends_its_job(place: Cluster, pretended: Pretended) -> None:
-    place.submit([Parcel(("a", "b"), ONE), Parcel(("c",), OTHER)], nothing)
+    place.submit([Parcel(("a", "b"), ONE), *parcels(2, OTHER)], nothing)
     assert place.cancel(["b"]) == 1
-    assert set(place.standing()) == {"c"}
+    assert set(place.standing()) == {"unit-0", "unit-1"}
     assert place.ends()["a"].state == "unknown"
-    assert place.cancel() == 1
+    assert place.cancel() == 2
+    assert (pretended.folder / "cancelled").read_text().split() == ["1", "2"]  # whole arrays, not an element each
     assert place.standing() == {}
 
 

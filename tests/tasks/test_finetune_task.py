@@ -29,13 +29,14 @@ from tasks.datasets.joined import join
 from tasks.datasets.lossless_png import encode_png
 from tasks.datasets.partition import partition
 from tasks.features import features_of
+from tests.semi_supervised_fakes import tiny_transformer
 
 QUICK: Mapping[str, Any] = {
-    "epochs": 8,
+    "epochs": 16,
     "global_batch": 16,
     "trials": 1,
     "space": {},
-    "learning_rate": 3e-3,
+    "learning_rate": 5e-3,
     "warmup_epochs": 0.5,
     "layer_decay": 1.0,
     "crop_scale": (0.9, 1.0),
@@ -100,7 +101,7 @@ def run(
 
 @pytest.fixture
 def tiny() -> Backbone:
-    return freeze(load("random:timm:test_vit", Places()))
+    return tiny_transformer(width=64)
 
 
 def test_learns_stripes_far_above_the_largest_class_on_every_seed(tiny: Backbone) -> None:
@@ -111,7 +112,7 @@ def test_learns_stripes_far_above_the_largest_class_on_every_seed(tiny: Backbone
         scores, notes, table = run(FineTune(**QUICK), tiny, data, seed)
         assert scores["top1"].value > largest + 0.4
         assert notes["loss_by_epoch"].value[-1] < notes["loss_by_epoch"].value[0]
-        assert notes["steps"].value == 8 * (96 // 16)
+        assert notes["steps"].value == 16 * (96 // 16)
         assert len(table.columns["item"]) == 48
     assert all(torch.equal(before[name], value) for name, value in tiny.state_dict().items())
     assert not any(parameter.requires_grad for parameter in tiny.parameters())
@@ -139,7 +140,7 @@ def test_activations_are_computed_again(tiny: Backbone) -> None:
     network, seen = TunedNetwork(tiny, OneClass(3), 0.0, "frozen").train(), []
     network.network.trunk.backbone.model.blocks[0].register_forward_pre_hook(lambda *_: seen.append(1))
     for again in (1, 2):
-        network.network(torch.randn(2, 3, 160, 160)).sum().backward()
+        network.network(torch.randn(2, 3, 32, 32)).sum().backward()
         assert len(seen) == again
         network.recompute()
         seen.clear()
@@ -198,11 +199,11 @@ def test_other_kinds_of_target_are_learnt_above_chance(
 @pytest.mark.slow
 def test_settings_are_chosen_on_val_with_a_told_budget(tiny: Backbone, tmp_path: Path) -> None:
     hopeless_first = {**QUICK, "learning_rate": 1e-6, "minimum_learning_rate": 1e-7, "trials": 3}
-    task = FineTune(**{**hopeless_first, "search": "random", "space": {"learning_rate": (3e-3, 1e-5)}})
+    task = FineTune(**{**hopeless_first, "search": "random", "space": {"learning_rate": (5e-3, 1e-5)}})
     scores, notes, _ = run(task, tiny, dataset(), folder=tmp_path)
-    assert notes["chosen"].value == {"learning_rate": 3e-3}
-    assert [trial["epochs"] for trial in notes["trials"].value] == [8, 8, 8]
-    assert notes["trial_epochs"].value == 24
+    assert notes["chosen"].value == {"learning_rate": 5e-3}
+    assert [trial["epochs"] for trial in notes["trials"].value] == [16, 16, 16]
+    assert notes["trial_epochs"].value == 48
     assert notes["gain_on_val"].value > 0
     assert scores["top1"].value > 0.6
     logs = tmp_path / "round-1-trial-1" / LOGS

@@ -111,11 +111,11 @@ def test_workers_and_a_restart_change_nothing(tmp_path: Path) -> None:
 
 
 def test_settings_are_chosen_on_val_with_a_told_budget(tmp_path: Path) -> None:
-    hopeless_first = {**QUICK, "learning_rate": 1e-6, "minimum_learning_rate": 1e-7, "trials": 3, "search": "random"}
-    task = Segmentation(**{**hopeless_first, "space": {"learning_rate": (1e-2, 1e-5)}})
+    hopeless_first = {**QUICK, "epochs": 3, "learning_rate": 1e-6, "minimum_learning_rate": 1e-7, "trials": 3}
+    task = Segmentation(**{**hopeless_first, "search": "random", "space": {"learning_rate": (1e-2, 1e-5)}})
     _, notes, _ = answers(task, tiny(), scenes(), folder=tmp_path)
     assert notes["chosen"].value == {"learning_rate": 1e-2}
-    assert notes["trial_epochs"].value == 18
+    assert notes["trial_epochs"].value == 9
     assert notes["gain_on_val"].value > 0
     assert "20 %, shuffled" in notes["val_part"].value
     logs = tmp_path / "round-1-trial-1" / "logs"
@@ -126,7 +126,7 @@ def test_the_test_part_has_no_say_before_the_end() -> None:
     data = scenes()
     turned = [np.full((56, 72), 2, np.uint8)] * 12
     other = scenes(test=split(12, 1, maps=turned))
-    task = Segmentation(**{**QUICK, "epochs": 2, "trials": 2, "space": {"learning_rate": (1e-3,)}})
+    task = Segmentation(**{**SHORT, "trials": 2, "space": {"learning_rate": (1e-3,)}})
     (_, notes, _), (scores, others, _) = answers(task, tiny(), data), answers(task, tiny(), other)
     assert notes["trials"] == others["trials"]
     assert notes["loss_by_epoch"] == others["loss_by_epoch"]
