@@ -1,6 +1,6 @@
 """This machine's GPUs: jobs through submitit's local executor, as many at once as the memory of the GPUs allows.
 
-FOLDER/TIME-TOKEN/00001/    the pickles and the log of a supervisor's first job, and so on
+FOLDER/jobs/TIME-TOKEN/00001/    the pickles and the log of a supervisor's first job, and so on
 
 The queue is in the process of the supervisor: it starts jobs when it looks, and they end with it.
 """
@@ -97,7 +97,8 @@ class Machine:
         self.name, self.gpus = name, tuple(gpus)
         self.environment = {**(environment or {}), **ALWAYS}
         now = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
-        self.folder = folder.absolute() / f"{now}-{secrets.token_hex(4)}"  # process ids, which name files, come again
+        token = secrets.token_hex(4)  # submitit's files are named by process ids, which come again
+        self.folder = folder.absolute() / "jobs" / f"{now}-{token}"
         self._room = Room(self.gpus, len(os.sched_getaffinity(0)), reserve)
         self._queue: list[tuple[Parcel, Callable[[Parcel], Work]]] = []
         self._running: list[_Running] = []

@@ -63,14 +63,13 @@ def run_elsewhere(
     estimates = estimate(cells, measured_on(store.records(), any(_uses_gpus(cell, profile) for cell in cells)))
     whole = str(plan.resolve()) if plan else ""
     try:
-        with _place(launching.on, name, folder, profile, environment) as (place, at_once):
+        with _place(launching.on, name, folder, profile, environment) as (place, pace):
             asking = FilledIn(
                 place,
                 estimates,
                 lambda unit: bool(store.attempts(split(unit)[0])),
                 "gpu" if launching.on is Where.GPUS else "host",
             )
-            pace = Pace(job_min=profile.job_min, at_once=at_once)
             launch = Launch(name, whole, packed(options, training), asking, pace, work, say)
             return launch.run(cells, _units(cells, profile, estimates), store, folder)
     except ValueError as error:
@@ -86,16 +85,17 @@ def _profile(launching: LaunchOptions, training: TrainingOptions) -> Profile:
 @contextmanager
 def _place(
     where: Where, name: str, folder: Path, profile: Profile, environment: Mapping[str, str]
-) -> Iterator[tuple[Place, int]]:
-    """The place, and about how many jobs it runs at once."""
+) -> Iterator[tuple[Place, Pace]]:
+    """The place, and how it is watched."""
     if where is Where.SLURM:
-        yield Cluster(name, folder, profile, environment), profile.parallel
+        yield Cluster(name, folder, profile, environment), Pace(job_min=profile.job_min, at_once=profile.parallel)
         return
     gpus = detect_gpus()
     if not gpus:
         raise PlanError(["--on gpus: no GPU is seen here (nvidia-smi, CUDA_VISIBLE_DEVICES); use --on local"])
     with Machine(name, folder / "jobs", gpus, environment) as machine:
-        yield machine, len(gpus)
+        # Asking it costs nothing, and a GPU waits for its next job.
+        yield machine, Pace(poll_s=1.0, job_min=profile.job_min, at_once=len(gpus))
 
 
 def _uses_gpus(cell: Cell, profile: Profile) -> bool:
