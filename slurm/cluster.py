@@ -200,8 +200,8 @@ class Cluster:
             except ValueError as error:
                 if ours := jobs[len(before) :]:
                     ask("scancel", *ours)
-                units = sum(len(each.parcels) for each in arrays)
-                raise ValueError(f"{error}. Nothing of these {units} jobs is left in the queue") from None
+                count = sum(len(each.parcels) for each in arrays)
+                raise ValueError(f"{error}. Nothing of the {count} that were asked for is left in the queue") from None
             if doubt := doubts.pop(array.resources, ""):
                 warnings.warn(f"SLURM took {_asked(array)}, but they may wait for ever: {doubt}", stacklevel=4)
 
@@ -220,7 +220,6 @@ class Cluster:
         if not answer.code or _SILENT.search(answer.error):
             raise UnreachableError(f"sbatch: {answer.error or answer.out}")
         self.journal.refuse(name, answer.error)
-        shutil.rmtree(array.folder, ignore_errors=True)
         raise ValueError(_refusal(array, answer.error))
 
     def _found(self, name: str) -> str:
@@ -289,7 +288,7 @@ def _doubt(array: _Array) -> str:
 
 def _asked(array: _Array) -> str:
     asked = ", ".join(f"{name}={value}" for name, value in array.resources if value is not None)
-    return f"{len(array.parcels)} jobs of {asked}"
+    return f"{len(array.parcels)} job{'s' * (len(array.parcels) != 1)} of {asked}"
 
 
 def _refusal(array: _Array, message: str) -> str:

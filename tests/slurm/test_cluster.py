@@ -155,14 +155,14 @@ def test_a_killed_launcher_s_jobs_run_and_are_found(sweep: Sweep) -> None:
 
 def test_no_such_partition(sweep: Sweep) -> None:
     wrong = Parcel(("pass-2",), SMALL.model_copy(update={"partition": "nowhere"}))
-    with pytest.raises(ValueError, match=r"partition=nowhere.*[Ii]nvalid partition(?s:.*)Nothing of these 2 jobs"):
+    with pytest.raises(ValueError, match=r"partition=nowhere.*[Ii]nvalid partition(?s:.*)Nothing of the 2"):
         sweep.place.submit([Parcel(("pass-1",), SMALL), wrong], lambda parcel: Chore(sweep.folder, parcel))
     assert sweep.place.standing() == {}
     assert [path.name for path in (sweep.place.folder / "jobs").iterdir()] == ["lock"]
 
 
 def test_what_may_wait_for_ever_is_told_of(sweep: Sweep) -> None:
-    with pytest.warns(UserWarning, match=r"took 1 jobs of .*may wait for ever: .*not available"):
+    with pytest.warns(UserWarning, match=r"took 1 job of .*may wait for ever: .*not available"):
         sweep.submit("pass-1", resources=SMALL.model_copy(update={"nodes": 99}))
     sweep.until(lambda: sweep.place.standing()["pass-1"].reason == "PartitionConfig")
 
