@@ -12,8 +12,8 @@ from results.claims import LEASE_S
 class State(StrEnum):
     """What a cell of a sweep is.
 
-    ``QUEUED``: a scheduler was given it, as far as files tell; ``WAITING``: nobody has it. ``SILENT``: somebody began it and was not heard of
-    for the lease. ``FAILED``: no launcher tries it again by itself.
+    ``QUEUED``: a scheduler was given it, as far as files tell; ``WAITING``: nobody has it. ``SILENT``: somebody began
+    it and was not heard of for the lease. ``FAILED``: no launcher tries it again by itself.
     """
 
     DONE = "done"

@@ -13,7 +13,7 @@ from results.store import Store
 from slurm.journal import Journal
 
 JOURNAL = "journal.jsonl"
-"""What :class:`slurm.cluster.Cluster` keeps in a sweep's folder; of a sweep that was never on a cluster it is not there."""
+"""What :class:`slurm.cluster.Cluster` keeps in a sweep's folder; it is not there where no cluster was given jobs."""
 
 BUDGET_S = 2.0
 """Longest time spent on reading records that are not in the index; the next look goes on with the rest."""
@@ -30,7 +30,7 @@ def look(store: Store, folder: Path) -> tuple[Roll, Report]:
 
 
 def see(store: Store, folder: Path, keys: Collection[str]) -> Seen:
-    """What the store and the sweep's folder say of these cells. The claims are looked at last: what has just begun is there then."""
+    """What the store and the sweep's folder say of these cells. Claims come last: what has just begun is there then."""
     done = store.done_keys()
     tried = store.attempted_keys().intersection(keys) - done
     attempts = {key: found for key in tried if (found := store.attempts(key))}

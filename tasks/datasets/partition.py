@@ -8,10 +8,10 @@ import numpy as np
 from jaxtyping import Float32, Int64
 
 from backbones.images import Images
+from tasks.datasets.asked_once import asked_once
 from tasks.datasets.base import Dataset, Split, carve, carve_groups
 from tasks.datasets.label_maps import LabelMaps
 from tasks.datasets.objects import Objects
-from tasks.datasets.remembered import remembered
 from tasks.datasets.targets import ONE_CLASS
 
 TEST_SHARE = VAL_SHARE = 0.2
@@ -79,7 +79,7 @@ def partition(dataset: Dataset, seed: int) -> Partition:
     return _planned(dataset) if seed == 0 else _divided(dataset, seed)
 
 
-@remembered
+@asked_once
 def _planned(dataset: Dataset) -> Partition:
     """Of seed 0, which is what all refusals ask for; other seeds are a cell's own, and would fill the memory."""
     return _divided(dataset, 0)

@@ -1,32 +1,43 @@
-"""What was found out about a dataset, kept as long as it lives: a plan asks the same of it for each of its backbones."""
+"""Small tables of text kept between runs: written whole or not at all, and nothing but a saving of time.
 
-import functools
-import weakref
-from collections.abc import Callable, Hashable
-from typing import Concatenate, ParamSpec, TypeVar
+A table that is missing or damaged counts as empty; what it held is computed again.
+"""
 
-from tasks.datasets.base import Dataset
+import hashlib
+import json
+import os
+import tempfile
+from pathlib import Path
 
-P = ParamSpec("P")
-T = TypeVar("T")
+
+def table_path(cache: Path, kind: str, subject: str) -> Path:
+    """The file of the table of that kind about that subject (a location, say)."""
+    return cache / "datasets" / f"{kind}-{hashlib.sha256(subject.encode(errors='surrogateescape')).hexdigest()[:24]}"
 
 
-def remembered(function: Callable[Concatenate[Dataset, P], T]) -> Callable[Concatenate[Dataset, P], T]:
-    """The same function, computed once for a dataset and the same other arguments, which must be hashable.
+def load_table(path: Path) -> dict[str, str]:
+    """What was saved, checked against its own checksum; empty when there is nothing sound."""
+    try:
+        checksum, _, body = path.read_bytes().partition(b"\n")
+    except FileNotFoundError:
+        return {}
+    if hashlib.sha256(body).hexdigest().encode() != checksum:
+        return {}
+    table: dict[str, str] = json.loads(body)
+    return table
 
-    By which object the dataset is, for two of one name and manifest may be of different rows in a test, and comparing
-    millions of rows would take as long. What it returns is shared: nobody may change it.
-    """
-    known: dict[int, dict[Hashable, T]] = {}
 
-    @functools.wraps(function)
-    def asked(dataset: Dataset, /, *given: P.args, **named: P.kwargs) -> T:
-        if id(dataset) not in known:
-            known[id(dataset)] = {}
-            weakref.finalize(dataset, known.pop, id(dataset), None)
-        answers, question = known[id(dataset)], (given, tuple(sorted(named.items())))
-        if question not in answers:
-            answers[question] = function(dataset, *given, **named)
-        return answers[question]
-
-    return asked
+def save_table(path: Path, table: dict[str, str]) -> None:
+    """Replace the table in one step. Raises ``OSError`` naming the file when the disk is full or read-only."""
+    body = json.dumps(table, sort_keys=True).encode()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".tmp")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(hashlib.sha256(body).hexdigest().encode() + b"\n" + body)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        Path(temporary).unlink(missing_ok=True)
+        raise OSError(error.errno, f"cannot write the dataset cache: {error.strerror}", str(path)) from error

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tasks.datasets.asked_once import asked_once
 from tasks.datasets.base import Dataset
 from tasks.datasets.partition import partition
-from tasks.datasets.remembered import remembered
 
 
 def dataset(world: Any, rows: int) -> Dataset:
@@ -20,7 +20,7 @@ def dataset(world: Any, rows: int) -> Dataset:
 def test_asked_once_of_each(world: Any) -> None:
     asked: list[int] = []
 
-    @remembered
+    @asked_once
     def rows(data: Dataset, factor: int = 1, *, less: int = 0) -> int:
         asked.append(factor)
         return len(data.splits["train"]) * factor - less
@@ -32,7 +32,7 @@ def test_asked_once_of_each(world: Any) -> None:
 
 
 def test_a_refusal_is_raised_each_time(world: Any) -> None:
-    @remembered
+    @asked_once
     def fails(data: Dataset) -> int:
         raise ValueError("no")
 
