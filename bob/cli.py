@@ -8,6 +8,7 @@ import sys
 import typer
 
 from bob.commands.boards import leaderboard_command, plot_command
+from bob.commands.cancel import cancel_command
 from bob.commands.checks import certify_command, data_check_command
 from bob.commands.lists import list_command, show_command
 from bob.commands.logs import logs_command
@@ -44,6 +45,7 @@ app.command("work", hidden=True)(work_command)
 app.command("status")(status_command)
 app.command("logs")(logs_command)
 app.command("retry")(retry_command)
+app.command("cancel")(cancel_command)
 data_app.command("check")(data_check_command)
 
 

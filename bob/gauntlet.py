@@ -5,7 +5,8 @@ import errno
 import hashlib
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import partial
@@ -81,18 +82,26 @@ def states(cells: Sequence[Cell], store: Store) -> Iterator[tuple[Cell, State, s
     older = [found for key in sorted(done - keys) if (found := store.get(key)) is not None]
     older.sort(key=lambda each: (each.provenance.created, each.key))
     by_address = {each.cell.address(): each for each in older}  # of several answers the newest, as on the board
+    about = {(each.cell.backbone, each.cell.task) for each in older}  # an address takes 50 us, and most need none
     failed = {each.key: each for each in store.failures(keys)}
     for cell in cells:
         if cell.refusal is not None:
             yield cell, State.REFUSED, cell.refusal
         elif cell.key in done:
             yield cell, State.DONE, f"record {cell.key}"
-        elif by_address and (old := by_address.get(cell.address.address())) is not None:
+        elif (old := _older(cell, about, by_address)) is not None:
             yield cell, State.STALE, "; ".join(_changes(cell, old))
         elif (attempt := failed.get(cell.key)) is not None and attempt.error is not None:
             yield cell, State.FAILED, f"{attempt.error.kind}: {attempt.error.message}"
         else:
             yield cell, State.TO_DO, "no record yet"
+
+
+def _older(
+    cell: Cell, about: AbstractSet[tuple[str, str]], by_address: Mapping[str, record.Record]
+) -> record.Record | None:
+    is_about = (cell.backbone, cell.question.task.name) in about
+    return by_address.get(cell.address.address()) if is_about else None
 
 
 def _changes(cell: Cell, old: record.Record) -> list[str]:

@@ -12,8 +12,8 @@ from results.claims import LEASE_S
 class State(StrEnum):
     """What a cell of a sweep is.
 
-    ``QUEUED``: a scheduler was given it; ``WAITING``: nobody has it. ``SILENT``: somebody began it and was not heard of
-    for the lease. ``FAILED``: no launcher tries it again by itself.
+    ``QUEUED``: a scheduler was given it, as far as files tell; ``WAITING``: nobody has it. ``SILENT``: somebody began
+    it and was not heard of for the lease. ``FAILED``: no launcher tries it again by itself.
     """
 
     DONE = "done"
@@ -47,7 +47,8 @@ def state_of(key: str, seen: Seen) -> State:
         return State.RUNNING if seen.ages.get(key, float("inf")) < LEASE_S else State.SILENT
     if is_over(attempts):
         return State.FAILED
-    return State.QUEUED if key in seen.submitted else State.WAITING
+    kept = not attempts or attempts[-1].cause in WAITED  # after any other end the job is over, or does other cells
+    return State.QUEUED if kept and key in seen.submitted else State.WAITING
 
 
 def is_over(attempts: Sequence[Attempt]) -> bool:

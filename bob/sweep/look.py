@@ -10,6 +10,10 @@ from results.attempts import Attempt
 from results.index import short_lines
 from results.record import Record
 from results.store import Store
+from slurm.journal import Journal
+
+JOURNAL = "journal.jsonl"
+"""What :class:`slurm.cluster.Cluster` keeps in a sweep's folder; it is not there where no cluster was given jobs."""
 
 BUDGET_S = 2.0
 """Longest time spent on reading records that are not in the index; the next look goes on with the rest."""
@@ -19,21 +23,22 @@ def look(store: Store, folder: Path) -> tuple[Roll, Report]:
     """The roll of a sweep and what has become of it."""
     roll = read_roll(folder)
     keys = [cell.key for cell in roll.cells]
-    seen = see(store, keys)
+    seen = see(store, folder, keys)
     ours = seen.done & set(keys)
     lines = short_lines(store.root, [*ours, *(seen.done - ours)], BUDGET_S)
     return roll, report(roll, seen, lines, list(troubles_of(keys, seen)))
 
 
-def see(store: Store, keys: Collection[str]) -> Seen:
-    """What the store says of these cells. The claims are looked at last: what has just begun is there then."""
+def see(store: Store, folder: Path, keys: Collection[str]) -> Seen:
+    """What the store and the sweep's folder say of these cells. Claims come last: what has just begun is there then."""
     done = store.done_keys()
     tried = store.attempted_keys().intersection(keys) - done
     attempts = {key: found for key in tried if (found := store.attempts(key))}
     failed = store.failed_keys().intersection(keys) - attempts.keys()
     attempts |= {record.key: [_as_attempt(record)] for record in store.failures(failed)}
     ages = {attempt.key: age_s for attempt, age_s in store.running()}
-    return Seen(done, attempts, ages)
+    submissions = Journal(folder / JOURNAL).submissions().values()
+    return Seen(done, attempts, ages, {key for each in submissions for job in each.units for key in job})
 
 
 def _as_attempt(failure: Record) -> Attempt:

@@ -36,9 +36,9 @@ def forgive(store: Store, folder: Path, causes: Collection[str]) -> tuple[Roll, 
     """
     roll = read_roll(folder)
     keys = [cell.key for cell in roll.cells]
-    failed = [trouble.key for trouble in troubles_of(keys, see(store, keys)) if trouble.cause in causes]
+    failed = [trouble.key for trouble in troubles_of(keys, see(store, folder, keys)) if trouble.cause in causes]
     for key in failed:
         store.forgive(key)
-    seen = see(store, keys)
+    seen = see(store, folder, keys)
     settled = (State.DONE, State.FAILED, State.RUNNING)
     return roll, len(failed), sum(state_of(key, seen) not in settled for key in keys)

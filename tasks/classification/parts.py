@@ -7,11 +7,13 @@ from jaxtyping import Float32
 
 from tasks.base import Note
 from tasks.classification.target_reports import rankable
+from tasks.datasets.asked_once import asked_once
 from tasks.datasets.base import Dataset, Target
 from tasks.datasets.partition import Part, Partition, partition
 from tasks.datasets.targets import ONE_CLASS, target_refusal
 
 
+@asked_once
 def learning_refusal(dataset: Dataset, kinds: Sequence[Target] = ONE_CLASS) -> str | None:
     """Why a task that learns these kinds of target cannot learn from this dataset: another kind, no parts, no two
     answers to tell apart, or labels and targets that are none.
@@ -58,6 +60,7 @@ def _nothing_to_tell_apart(dataset: Dataset, parts: Partition) -> str | None:
     return f"dataset {dataset.name!r} trains on {only}; there is nothing to tell apart" if only else None
 
 
+@asked_once
 def is_seeded(dataset: Dataset, kinds: Sequence[Target] = ONE_CLASS) -> bool:
     """Whether the seed decides which images are train and which val. A dataset that is refused needs no seed."""
     return learning_refusal(dataset, kinds) is None and partition(dataset, 0).seeded

@@ -51,13 +51,8 @@ class SweepFiles:
         folder, marks = self.root / "attempts" / key, self.root / "claims"
         folder.mkdir(parents=True, exist_ok=True)
         number = len(list(folder.iterdir())) + 1
-        attempt = Attempt(
-            **{
-                **dict(key=key, number=number, token=f"{number:016x}", started="2026-01-01T00:00:00+00:00"),
-                **dict(node="node1", machine="another", pid=7),
-                **facts,
-            }
-        )
+        stated = {"key": key, "number": number, "token": f"{number:016x}", "started": "2026-01-01T00:00:00+00:00"}
+        attempt = Attempt(**{**stated, "node": "node1", "machine": "another", "pid": 7, **facts})
         path = folder / f"{number:06}.json"
         path.write_text(attempt.model_dump_json())
         if attempt.cause is None:

@@ -13,9 +13,10 @@ import pytest
 from rich.console import Console
 
 from bob.sweep.census import State
-from bob.sweep.look import look
+from bob.sweep.look import JOURNAL, look
 from bob.sweep.tables import draw
 from results.index import INDEX
+from slurm.journal import Journal
 
 
 def states(sweep: Any) -> dict[State, int]:
@@ -46,6 +47,18 @@ def test_what_counts_as_failed(sweep: Any) -> None:
     assert states(sweep) == {State.FAILED: 2, State.WAITING: 6}
     sweep.attempt((0, 1, 1))
     assert states(sweep) == {State.FAILED: 1, State.RUNNING: 1, State.WAITING: 6}
+
+
+def test_queued_is_what_a_scheduler_was_given(sweep: Any) -> None:
+    """Until it ends otherwise than by waiting: then its job is over."""
+    journal = Journal(sweep.folder / JOURNAL)
+    journal.intend("one", [[sweep.keys[0, 0, 0]], [sweep.keys[0, 0, 1], sweep.keys[0, 1, 0]]])
+    journal.intend("two", [[sweep.keys[1, 1, 1]]])
+    journal.refuse("two", "no such partition")
+    assert states(sweep) == {State.QUEUED: 3, State.WAITING: 5}
+    sweep.end((0, 0, 0), "preempted")
+    sweep.end((0, 0, 1), "killed")
+    assert states(sweep) == {State.QUEUED: 2, State.WAITING: 6}
 
 
 def test_a_failure_without_an_attempt_counts(sweep: Any) -> None:
