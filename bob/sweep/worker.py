@@ -20,6 +20,8 @@ def rebuilt(
 
     All are resolved at once, for data sets are opened and weights read once then; where that fails, one by one.
     """
+    if not listed:  # all were done in the meantime; a plan of nothing is none
+        return
     try:
         found = _resolved(roll, listed, roster, options, precision)
         yield from ((each, found.get(each.key) or _changed(roll, each)) for each in listed)

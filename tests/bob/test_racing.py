@@ -13,9 +13,12 @@ import pytest
 
 from backbones.places import Places
 from backbones.training.outcomes import Diverged
+from bob.options import RunOptions, TrainingOptions
 from bob.plan import Plan, parse_plan, resolve
 from bob.roster import Roster
-from bob.sweep.racing import Helped, Racer, help_with, helpers
+from bob.sweep.asked import packed
+from bob.sweep.racing import Helped, Racer, help_with, helpers, unit_of
+from bob.sweep.roll import Listed, ListedQuestion, Roll
 from results.claims import Claims
 from tasks.datasets.base import OpenOptions
 from tasks.race import Choice, Trial, Tried, in_turn
@@ -245,6 +248,30 @@ def test_a_helper_that_is_killed_costs_nothing_but_time(bob: Any, plan: str) -> 
     assert [resumed for _, _, resumed in told if resumed] == [[3]]
     assert bob("run", plan, "--store", "alone")[0] == 0
     assert answer(bob, "raced") == answer(bob, "alone")
+
+
+def test_workers_of_a_sweep_race_for_its_cell(bob: Any, plan: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One is given the cell, one to help with it, one to help when all is done."""
+    monkeypatch.chdir(bob.folder)
+    (bob.folder / "hold").unlink()
+    assert bob("run", plan, "--store", "alone")[0] == 0
+    (bob.folder / "hold").touch()
+    trained(bob)
+    key, sweep = answer(bob, "alone")["key"], bob.folder / "raced" / "sweeps" / "mine"
+    question = ListedQuestion("fake.search", "fake.search digits", {"task": "fake.search", "dataset": ["digits"]})
+    options = packed(RunOptions(store=Path("raced")), TrainingOptions())
+    Roll("mine", plan, "", "", options, ("pixels",), (question,), (Listed(key, 0, 0, 0),), True).write(sweep)
+    units = [key, unit_of(key, 1), unit_of(key, 2)]
+    for number, unit in enumerate(units):
+        (bob.folder / f"{number}.json").write_text(json.dumps([unit]))
+    pids = [bob.start("work", str(sweep), f"{number}.json") for number in (0, 1)]
+    until_there(bob, 2, "race/claims/*")
+    (bob.folder / "hold").unlink()
+    assert [bob.wait(pid) for pid in pids] == [0, 0], bob.log.read_text()
+    assert answer(bob, "raced") == answer(bob, "alone")
+    assert {pid for _, pid, _ in trained(bob)} == set(pids)
+    assert bob("work", str(sweep), "2.json")[0] == 0
+    assert not trained(bob)
 
 
 @pytest.mark.slow
