@@ -11,7 +11,9 @@ import pytest
 from bob.interrupt import EXIT_REQUEUE, Interrupted, stop_cleanly
 
 
-@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "number", [signal.SIGUSR1, signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)]
+)
 def test_first_signal_keeps_what_is_done(bob: Any, tiny_plan: Path, number: signal.Signals) -> None:
     slow = bob.folder / "mine.py"
     slow.write_text(slow.read_text().replace("nn.Flatten()", "nn.Flatten(), Slow()") + SLOW)

@@ -12,10 +12,8 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from backbones.base import Backbone, freeze
-from backbones.catalogue import load
+from backbones.base import Backbone
 from backbones.features import Extractor, ExtractSettings
-from backbones.places import Places
 from backbones.training.execution import Execution
 from tasks.base import Task, Tools
 from tasks.classification.finetune import FineTune
@@ -25,8 +23,8 @@ from tasks.datasets.lossless_png import encode_png
 from tasks.ood.adversarial import BUDGETS, Adversarial, radius_of, stratified
 from tasks.ood.attacks.threat import Threat
 from tests.feature_fakes import MEAN, STD, Fake, MemoryImages
-from tests.tasks.conftest import Answers
 from tests.semi_supervised_fakes import tiny_transformer
+from tests.tasks.conftest import Answers
 from tests.tasks.test_attacks import Shatter, steepest_change
 
 SIDE = 8
