@@ -54,7 +54,7 @@ def csv_only(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("csv_only")
 def test_torn_at_every_byte_and_gone_on_with(tmp_path: Path) -> None:
-    """Every length a kill can leave of the steps' file, gone on with from the first, middle and last step that it has."""
+    """Every length a kill can leave of the steps' file, gone on with from its first, middle and last step."""
     train(tmp_path / "whole", 9)
     expected = texts(tmp_path / "whole")
     for length in range(len(expected[STEPS]) + 1):
