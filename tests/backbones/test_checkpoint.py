@@ -134,6 +134,11 @@ REAL = {
 CARDS = Path(__file__).parent.parent / "cards"
 
 
+def marks_of(name: str) -> list[pytest.MarkDecorator]:
+    """One of each library is enough for every day, and the one whose file lacks parts."""
+    return [] if name.startswith("squeezenet") or name.endswith("backbone") else [pytest.mark.slow]
+
+
 def real_data() -> Path:
     if not (folder := os.environ.get("BOB_DATA")):
         pytest.skip("needs real data: set BOB_DATA to its folder")
@@ -145,7 +150,7 @@ def test_random_twin_of_a_real_card_needs_no_data() -> None:
     assert twin.embed(torch.zeros(1, 3, 224, 224)).shape == (1, 320)
 
 
-@pytest.mark.parametrize("name", REAL)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=marks_of(name)) for name in REAL])
 def test_real_cards_give_the_figures_of_their_readme(name: str) -> None:
     root = real_data()
     dim, right = REAL[name]

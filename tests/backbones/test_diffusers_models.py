@@ -250,7 +250,7 @@ SAVED = {
 """Least part of the whole denoiser's operations that is not executed, by the block that is read."""
 
 
-@pytest.mark.parametrize("name", SAVED)
+@pytest.mark.parametrize("name", ["sd15", "dit-xl-2", pytest.param("sdxl", marks=pytest.mark.slow)])
 def test_blocks_after_the_one_read_are_not_executed_at_full_size(name: str) -> None:
     found, default = saved(name, SAVED[name]), denoiser(name).default
     assert default in found

@@ -109,7 +109,14 @@ def test_the_mean_over_sets_weighs_them_and_knows_that_they_share_the_known_imag
         assert 1 / np.sqrt(2) < width < 1, name
 
 
-@pytest.mark.parametrize(("knowns", "unknowns", "gap"), [(150, 150, 1.0), (400, 100, 2.0), (100, 400, 0.3)])
+@pytest.mark.parametrize(
+    ("knowns", "unknowns", "gap"),
+    [
+        (100, 400, 0.3),
+        pytest.param(150, 150, 1.0, marks=pytest.mark.slow),
+        pytest.param(400, 100, 2.0, marks=pytest.mark.slow),
+    ],
+)
 def test_intervals_cover_what_they_promise(knowns: int, unknowns: int, gap: float) -> None:
     """Over 600 draws of normal scores 95 % intervals hold the truth in 95 %, give or take; the truth is of 10^6 images.
 

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from multiprocessing import Pipe
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from backbones.training.execution import Execution
+from backbones.training.job import Job
+from backbones.training.launch import _Processes
 from backbones.training.loop import fit
 from backbones.training.outcomes import Fitted
 from tests.training_fakes import SHAPES_RECIPE, Memory, Misweighted, drifting_sum, tiny_convolutions, tiny_vit
@@ -82,10 +85,36 @@ def test_lambdas_cannot_be_sent_to_processes() -> None:
         fit(tiny_vit(), Memory(), SHAPES_RECIPE, execution, 5, evaluate=lambda model: {})
 
 
+@pytest.mark.slow
 def test_an_error_in_a_process_is_raised_here() -> None:
     execution = Execution(device="cpu", devices=2)
     with pytest.raises(ValueError, match="global_batch=10 is larger than the training set of 8 items"):
         fit(tiny_vit(), Memory(items=8), SHAPES_RECIPE, execution, 5)
+
+
+def listen(*said: Any, told: list[Any]) -> Any:
+    """What comes of two processes of which the first says this; without a word the second has died."""
+    execution = Execution(device="cpu", devices=2, report=lambda *heard: told.append(heard))
+    log = lambda *heard: told.append(heard)  # noqa: E731
+    processes = _Processes(Job(tiny_vit(), Memory(), SHAPES_RECIPE, execution, 5, None, log, {}))
+    (first, mouth), (second, other) = Pipe(duplex=False), Pipe(duplex=False)
+    for each in said:
+        mouth.send(each)
+    if not said:
+        other.close()
+    return processes._listen([first, second])
+
+
+def test_what_processes_say_is_passed_on_and_their_errors_raised() -> None:
+    """Said here by hand: processes of their own take half a minute to start where cores are few."""
+    told: list[Any] = []
+    words = [("report", ("step", 1, 20)), ("log", ("step", {"loss": 1.0}))]
+    assert listen(*words, ("done", {"steps": 20}), told=told) == {"steps": 20}
+    assert told == [value for _, value in words]
+    with pytest.raises(ValueError, match="no items"):
+        listen(*words, ("error", ValueError("no items")), told=told)
+    with pytest.raises(RuntimeError, match="process of device 1 died"):
+        listen(told=told)
 
 
 @pytest.mark.slow

@@ -143,7 +143,7 @@ def test_activations_computed_again_change_no_bit() -> None:
         run(tiny_vit(), gradient_checkpointing=True)
 
 
-@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+@pytest.mark.parametrize("precision", ["bfloat16", pytest.param("float16", marks=pytest.mark.slow)])
 def test_half_precision_learns_much_the_same(precision: Any) -> None:
     recipe = dataclasses.replace(RECIPE, epochs=10)
     full, half = run(tiny_vit(), recipe).history, run(tiny_vit(), recipe, precision=precision).history
