@@ -52,11 +52,12 @@ def jobs(name: str) -> list[str]:
 @contextmanager
 def one_node_less(number: int) -> Iterator[None]:
     """This node is gone with its jobs, and back at the end."""
-    subprocess.run([SCRIPT, "crash-node", str(number)], check=True)
+    environment = {**os.environ, "SLURM_TEST_DIR": str(Path(os.environ["SLURM_CONF"]).parent)}
+    subprocess.run([SCRIPT, "crash-node", str(number)], env=environment, check=True)
     try:
         yield
     finally:
-        subprocess.run([SCRIPT, "start", "--nodes", "4"], check=True, capture_output=True)
+        subprocess.run([SCRIPT, "start", "--nodes", "4"], env=environment, check=True, capture_output=True)
 
 
 def wait_for(what: Any, seconds: float, why: str) -> Any:
