@@ -314,6 +314,7 @@ class LimitError(RuntimeError):
     """A cell that took its process with it too often."""
 
     def __init__(self, past: Sequence[Attempt]) -> None:
+        self.cause = past[-1].cause or "killed"
         ends = "; ".join(each.end() for each in past)
         super().__init__(
             f"not tried again after {len(past)} attempts without an outcome ({ends}): "
@@ -323,6 +324,8 @@ class LimitError(RuntimeError):
 
 def cause_of(error: Exception) -> Cause:
     """What to call the end of an attempt that raised this."""
+    if isinstance(error, LimitError):
+        return error.cause
     if isinstance(error, Diverged):
         return "diverged"
     if isinstance(error, OutOfMemory) or is_out_of_memory(error):

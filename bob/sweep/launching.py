@@ -6,8 +6,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-from bob.gauntlet import Summary
+from bob.gauntlet import LimitError, Summary
 from bob.plan import Cell
+from bob.sweep.cancelling import begin_anew, is_cancelled
 from bob.sweep.code import code_digest
 from bob.sweep.racing import split
 from bob.sweep.roll import Listed, ListedQuestion, Roll
@@ -37,6 +38,10 @@ class Launch:
     def run(self, cells: Sequence[Cell], units: Sequence[Unit], store: Store, folder: Path) -> Summary:
         """Launch what is neither done nor at work, and watch until nothing is left that anybody would do."""
         roll_of(self.name, self.plan, self.options, cells).write(folder)
+        begin_anew(folder)
+        for key in store.attempted_keys() & {cell.key for cell in cells}:
+            if store.attempts(key)[-1].cause == "changed":  # it is on the roll again, as it is now
+                store.forgive(key)
         asked = {cell.key: cell for cell in cells if cell.refusal is None}
         before = store.done_keys() & set(asked)
         verdicts = Verdicts(store)
@@ -48,6 +53,9 @@ class Launch:
             return self.work(parcel)
 
         def unfinished() -> set[str]:
+            if is_cancelled(folder):
+                self.place.cancel()
+                return set()
             verdicts.look()
             left = set(asked) - store.done_keys()
             wanted = {unit.name for unit in units if split(unit.name)[0] in left}
@@ -115,13 +123,14 @@ class Verdicts:
     def of(self, key: str) -> str | None:
         """Why a cell, and helping with it, is given up: it failed by this code, in a way that it would again."""
         last = next(iter(self.store.attempts(split(key)[0])[-1:]), None)
-        if last is None or last.cause not in FINAL or last.forgiven:
+        if last is None or last.forgiven:
             return None
         failed = self._failed.get(last.key)
         if failed is None or failed.error is None:
-            return last.message
+            return last.message if last.cause in FINAL else None
+        is_final = last.cause in FINAL or failed.error.kind == LimitError.__name__
         by_this_code = failed.provenance.code == code_digest()
-        return f"{failed.error.kind}: {failed.error.message}" if by_this_code else None
+        return f"{failed.error.kind}: {failed.error.message}" if is_final and by_this_code else None
 
     def line(self, cell: Cell) -> str:
         """What became of a cell that is not done, for people."""

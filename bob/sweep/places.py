@@ -13,6 +13,7 @@ from bob.options import LaunchOptions, RunOptions, TrainingOptions, Where
 from bob.plan import Cell, PlanError
 from bob.provenance import commit
 from bob.sweep.asked import packed
+from bob.sweep.cancelling import PLACE
 from bob.sweep.code import job_environment, keep_code
 from bob.sweep.filling import FilledIn
 from bob.sweep.launching import Launch
@@ -29,9 +30,6 @@ from slurm.place import Place
 from slurm.profile import Profile
 from slurm.supervise import Pace
 from tasks.catalogue import TASKS
-
-PLACE = "place.json"
-"""In a sweep's folder: where it was launched last, for who wants to end it."""
 
 
 def run_elsewhere(

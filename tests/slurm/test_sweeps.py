@@ -74,7 +74,7 @@ def test_what_dies_and_what_fails_stop_no_other(cluster: Any, line: Line) -> Non
     store = Store(line.folder / "outputs/store")
     listed = read_roll(sweep_folder(store.root, "plan")).cells
     died, failed = (store.attempts(cell.key) for cell in listed[:2])
-    assert [each.cause for each in died] == ["killed", "killed", "killed", "error"]
+    assert [each.cause for each in died] == ["killed", "killed", "killed", "killed"]
     assert all("SIGKILL" in each.message and each.job and each.node.startswith("127.") for each in died[:3])
     assert [(each.cause, each.message) for each in failed] == [("error", "seed 1 is not to be woken")]
     assert not store.running()
