@@ -57,10 +57,10 @@ def _read(index: Path) -> dict[str, Line]:
         return lines
     for written in text.splitlines():
         try:
-            line = Line(*json.loads(written))
+            key, backbone, setting, *rest = json.loads(written)
+            lines[key] = Line(key, intern(backbone), intern(setting), *rest)
         except (ValueError, TypeError):  # torn by a crash, or by two that wrote at once where appends are not whole
             continue
-        lines[line.key] = line._replace(backbone=intern(line.backbone), setting=intern(line.setting))
     return lines
 
 

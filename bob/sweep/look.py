@@ -15,7 +15,7 @@ from slurm.journal import Journal
 JOURNAL = "journal.jsonl"
 """What :class:`slurm.cluster.Cluster` keeps in a sweep's folder; it is not there where no cluster was given jobs."""
 
-BUDGET_S = 2.0
+BUDGET_S = 1.0
 """Longest time spent on reading records that are not in the index; the next look goes on with the rest."""
 
 
