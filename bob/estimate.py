@@ -252,6 +252,7 @@ class _Match:
 def _from(found: Sequence[_Match], trust: float, basis: str) -> Estimate:
     """The mean of what was seen, scaled; the range reaches from no scaling at all to all of it, and beyond by trust.
 
+    Its end holds the extraction of features, which may have been in the cache where it was seen and need not be here.
     Memory grows with the backbone, never with the number of images.
     """
     host = [each.memory(each.seen.memory_gb, PROCESS_GB) for each in found]
@@ -259,7 +260,7 @@ def _from(found: Sequence[_Match], trust: float, basis: str) -> Estimate:
     return Estimate(
         seconds=sum(each.seen.seconds * each.times * each.growth for each in found) / len(found),
         low=min(each.seen.seconds * min(1.0, each.times) * min(1.0, each.growth) for each in found) / trust,
-        high=max(each.seen.seconds * max(1.0, each.times) * max(1.0, each.growth) for each in found) * trust,
+        high=max(each.seen.at_most * max(1.0, each.times) * max(1.0, each.growth) for each in found) * trust,
         memory_gb=max((each for each in host if each is not None), default=None),
         gpu_memory_gb=max((each for each in gpu if each is not None), default=None),
         basis=basis,

@@ -19,11 +19,15 @@ FITTED = 4
 
 @dataclass(frozen=True)
 class Seen:
-    """A finished cell. ``size`` is its backbone's, ``memory_gb`` the process's or ``gpu_memory_gb`` a GPU's."""
+    """A finished cell. ``size`` is its backbone's, ``memory_gb`` the process's or ``gpu_memory_gb`` a GPU's.
+
+    ``at_most`` are the seconds it would have taken had its features not come from the cache.
+    """
 
     backbone: str
     size: float
     seconds: float
+    at_most: float
     memory_gb: float | None
     gpu_memory_gb: float | None
 
@@ -101,10 +105,9 @@ class Past:
 
     def _group(self, records: list[Record]) -> Group:
         newest = records[-1]
-        used = newest.notes.get("images used of total", {})
         return Group(
             data=tuple(sorted(name for names in newest.cell.datasets.values() for name in names)),
-            images=sum(counts[0] for counts in used.values()),
+            images=_images(newest),
             settings=newest.notes.get("settings"),
             seen=tuple(sorted(map(self._seen, records), key=lambda each: each.size)),
         )
@@ -114,13 +117,21 @@ class Past:
         peak = record.cost.peak_memory_mb
         memory = None if peak is None else peak / 1024
         gpu = record.provenance.hardware.get("gpus", "none") != "none"
+        seconds, speed = max(record.cost.seconds, 1e-3), record.cost.images_per_second
+        looking = _images(record) / speed if speed else 0.0
         return Seen(
             record.cell.backbone,
             self.sizes[record.cell.backbone],
-            max(record.cost.seconds, 1e-3),
+            seconds,
+            seconds if seconds > looking else seconds + looking,
             None if gpu else memory,
             memory if gpu else None,
         )
+
+
+def _images(record: Record) -> int:
+    """In all of its data."""
+    return sum(counts[0] for counts in record.notes.get("images used of total", {}).values())
 
 
 def size_of(flops: float | None, parameters: float, preprocess: Mapping[str, Any] | None) -> float:

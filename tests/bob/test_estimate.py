@@ -105,6 +105,15 @@ def test_other_seeds_of_the_same_cell_are_its_records(make: Any) -> None:
     assert found == Estimate(20, 10 / 1.5, 30 * 1.5, 3.0, None, "records of 2 cells")
 
 
+def test_features_that_came_from_the_cache_may_not_be_there(make: Any) -> None:
+    """100 images at 2 a second were not looked at in 10 seconds."""
+    cached, whole = seen(make, cell(seed=1), 10), seen(make, cell(seed=2), 60)
+    there = [each.model_copy(update={"cost": each.cost.model_copy(update={"images_per_second": 2.0})})
+             for each in (cached, whole) if each.cost is not None]  # fmt: skip
+    assert (one(cell(), there[:1]).seconds, one(cell(), there[:1]).high) == (10, pytest.approx((10 + 50) * 1.5))
+    assert one(cell(), there[1:]).high == pytest.approx(60 * 1.5)
+
+
 def test_another_backbone_counts_by_its_operations(make: Any) -> None:
     past = [seen(make, cell("small"), 10, 10**9, memory_gb=1.7), seen(make, cell(task=Asked(1)), 5, 4 * 10**9)]
     found = one(cell(), past)
