@@ -34,6 +34,12 @@ class Follower(nn.Module):
     """
 
 
+class Whole(nn.Module):
+    """A module whose own parameters every process keeps all of where weights are sharded: a queue, a memory, which
+    have no gradients and are changed row by row, on each process alike.
+    """
+
+
 @runtime_checkable
 class Recomputes(Protocol):
     """A trainee that can save memory by computing activations again in the backward pass (gradient checkpointing)."""

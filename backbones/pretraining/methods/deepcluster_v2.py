@@ -29,6 +29,7 @@ from backbones.pretraining.parts.spherical_kmeans import nearest, spherical_kmea
 from backbones.pretraining.preset import Preset
 from backbones.pretraining.views.settings import SYMMETRIC, ViewGroup, colour
 from backbones.training.recipe import Recipe
+from backbones.training.trainee import Whole
 
 REMEMBERED = 2
 """Views whose vectors are kept, the first ones."""
@@ -59,7 +60,7 @@ class DeepClusterV2(MethodSettings):
         return _DeepClusterV2(self, encoder, given.images)
 
 
-class _DeepClusterV2(Method):
+class _DeepClusterV2(Whole, Method):
     whole_batch = True  # for the memory, which is to be the same on all devices
 
     def __init__(self, settings: DeepClusterV2, encoder: Encoder, images: int) -> None:

@@ -5,8 +5,10 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
+from backbones.training.trainee import Whole
 
-class Queue(nn.Module):
+
+class Queue(Whole):
     """``size`` vectors (or several of an image, of one shape) without gradients, at first random ones of unit length.
 
     ``added`` counts what was put in since.

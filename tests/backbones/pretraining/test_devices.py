@@ -1,13 +1,14 @@
 """Pretraining on two processes, and after a restart, comes to what one uninterrupted process comes to."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, distributed
+from torch.distributed.device_mesh import DeviceMesh
 
 from backbones.pretraining.catalogue import build_method
 from backbones.pretraining.encoder import Encoder
@@ -27,6 +28,8 @@ from backbones.training.execution import Execution
 from backbones.training.loop import fit
 from backbones.training.outcomes import Fitted
 from backbones.training.recipe import Recipe
+from backbones.training.saving import weights
+from backbones.training.sharding import shard
 from tests.feature_fakes import random_images
 from tests.pretraining_fakes import tiny_encoder
 
@@ -86,6 +89,57 @@ def test_two_processes_have_the_loss_gradients_and_weights_of_one() -> None:
     assert difference(alone.state_dict(), shared.state_dict()) < TOLERANCE
 
 
+SHARDED: dict[str, MethodSettings] = {
+    "byol": BYOL(views=VIEWS, projector=(16, 8), predictor=16),
+    "nnclr": NNCLR(views=VIEWS, projector=(16, 8), predictor=(16, 8), queue=12),
+    "swav": SwAV(views=VIEWS, projector=(16, 8), prototypes=6, frozen_epochs=0, queue=12, queue_from_epoch=0),
+    "deepcluster_v2": DeepClusterV2(views=VIEWS, projector=(16, 8), clusters=4, heads=2),
+}
+"""With a teacher, with queues, and with a memory."""
+
+
+@pytest.fixture
+def mesh(tmp_path: Path) -> Iterator[DeviceMesh]:
+    """Of this process alone: what is sharded over it is told apart from plain tensors as over many."""
+    distributed.init_process_group("gloo", store=distributed.FileStore(str(tmp_path / "store")), rank=0, world_size=1)
+    yield DeviceMesh("cpu", torch.arange(1), mesh_dim_names=("data_parallel",))
+    distributed.destroy_process_group()
+
+
+@pytest.mark.parametrize("name", SHARDED)
+def test_sharded_it_is_the_same(name: str, mesh: DeviceMesh) -> None:
+    """Queues and memories are changed row by row, which sharded tensors do not allow: they stay whole."""
+    states = []
+    for sharded in (False, True):
+        torch.manual_seed(2)
+        trainee = Pretrainee(build_method(SHARDED[name], tiny_encoder("vit"), IMAGES)).train()
+        stream = stream_of(trainee.method)
+        if sharded:
+            shard(trainee, mesh)
+        optimiser = torch.optim.SGD([each for each in trainee.parameters() if each.requires_grad], lr=0.01)
+        for step in range(6):
+            items = [stream.load(index, epoch=0) for index in range(8 * (step % 3), 8 * (step % 3) + 8)]
+            trainee(stream.batch(items, step, torch.device("cpu"))).backward()
+            trainee.before_update()
+            optimiser.step()
+            optimiser.zero_grad()
+            trainee.after_update()
+        states.append(weights(trainee))
+    assert difference(*states) < TOLERANCE
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SHARDED)
+def test_sharded_over_two_processes_it_is_the_same(name: str) -> None:
+    states = []
+    for how in ({}, {"devices": 2, "strategy": "fsdp"}):
+        torch.manual_seed(2)
+        method = build_method(SHARDED[name], tiny_encoder("vit"), IMAGES)
+        run(method, **how)
+        states.append(weights(method))
+    assert difference(*states) < TOLERANCE
+
+
 def test_devices_that_compared_their_own_images_alone_would_be_seen() -> None:
     """The mean of the losses of halves has another gradient: the tolerance above is not too wide."""
     method = recording()
@@ -108,10 +162,7 @@ def test_what_compares_images_is_not_accumulated() -> None:
 
 
 RESUMED: dict[str, MethodSettings] = {
-    "byol": BYOL(views=VIEWS, projector=(16, 8), predictor=16),
-    "nnclr": NNCLR(views=VIEWS, projector=(16, 8), predictor=(16, 8), queue=12),
-    "swav": SwAV(views=VIEWS, projector=(16, 8), prototypes=6, frozen_epochs=0, queue=12, queue_from_epoch=0),
-    "deepcluster_v2": DeepClusterV2(views=VIEWS, projector=(16, 8), clusters=4, heads=2),
+    **SHARDED,
     "dino": DINO(views=VIEWS, outputs=16, hidden=16, bottleneck=8, frozen_epochs=2),
 }
 LONGER = Recipe(epochs=3, global_batch=8, learning_rate=1e-2, warmup_epochs=1)
