@@ -1,60 +1,38 @@
 """Run a plan's cells: each once, whoever else works on the same store; each recorded, whole or as a failure."""
 
 import dataclasses
-import errno
-import hashlib
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from collections.abc import Set as AbstractSet
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from backbones.base import BASELINES, Backbone, freeze, resolve_device
-from backbones.feature_checks import is_out_of_memory
+from backbones.base import Backbone, freeze, resolve_device
 from backbones.features import Extractor
 from backbones.text_features import TextExtractor
-from backbones.training.checkpoint import PLACES
-from backbones.training.execution import LOGS, Execution
-from backbones.training.outcomes import Diverged, OutOfMemory
+from backbones.training.execution import Execution
+from backbones.training.outcomes import Diverged
+from bob.answers import asked, headline, logs_below, outputs_table, score_row
+from bob.endings import LimitError, cause_of, checkpoints_below
 from bob.meter import Measured, measure
 from bob.plan import Cell
-from bob.provenance import provenance
 from bob.roster import Roster
 from bob.sweep.racing import Racer, help_with, helpers, raced
 from results import record
-from results.attempts import Attempt, Cause, spent
+from results.attempts import Cause, spent
 from results.claims import Claim
-from results.statistics import bootstrap_interval
 from results.store import Store
 from slurm.here import Job, launch
-from tasks.base import Data, Note, Outputs, Score, Tools
+from tasks.base import Data, Note, Score, Tools
 from tasks.race import Race, in_turn
 
 WAIT_SECONDS = 0.2
 """Between looks at a cell that another process is working on."""
-
-TRANSIENT = frozenset(
-    {errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN}
-)
-"""Errors of a disk or of its network, which may be well when the cell is tried again."""
-
-
-class State(StrEnum):
-    """What a cell is before a run."""
-
-    DONE = "done"
-    STALE = "stale"
-    TO_DO = "to do"
-    FAILED = "failed before"
-    REFUSED = "not applicable"
 
 
 @dataclass
@@ -73,45 +51,6 @@ class Summary:
             self.refused + other.refused,
             self.failures + other.failures,
         )
-
-
-def states(cells: Sequence[Cell], store: Store) -> Iterator[tuple[Cell, State, str]]:
-    """What would run, cell by cell, and why. Of the plan's own records only the names are looked at."""
-    keys = {cell.key for cell in cells}
-    done = store.done_keys()
-    older = [found for key in sorted(done - keys) if (found := store.get(key)) is not None]
-    older.sort(key=lambda each: (each.provenance.created, each.key))
-    by_address = {each.cell.address(): each for each in older}  # of several answers the newest, as on the board
-    about = {(each.cell.backbone, each.cell.task) for each in older}  # an address takes 50 us, and most need none
-    failed = {each.key: each for each in store.failures(keys)}
-    for cell in cells:
-        if cell.refusal is not None:
-            yield cell, State.REFUSED, cell.refusal
-        elif cell.key in done:
-            yield cell, State.DONE, f"record {cell.key}"
-        elif (old := _older(cell, about, by_address)) is not None:
-            yield cell, State.STALE, "; ".join(_changes(cell, old))
-        elif (attempt := failed.get(cell.key)) is not None and attempt.error is not None:
-            yield cell, State.FAILED, f"{attempt.error.kind}: {attempt.error.message}"
-        else:
-            yield cell, State.TO_DO, "no record yet"
-
-
-def _older(
-    cell: Cell, about: AbstractSet[tuple[str, str]], by_address: Mapping[str, record.Record]
-) -> record.Record | None:
-    is_about = (cell.backbone, cell.question.task.name) in about
-    return by_address.get(cell.address.address()) if is_about else None
-
-
-def _changes(cell: Cell, old: record.Record) -> list[str]:
-    """What is different since that record of the same question, whose chosen settings are therefore the same."""
-    changes = cell.identity.changes_from(old.identity)
-    if "settings" in old.notes:
-        changes += record.differences("default of", old.notes["settings"], cell.question.settings)
-    if not changes and old.identity.preprocess is None:  # all else is the same, and it is in the key
-        return ["preprocessing changed (this record is too old to say from what)"]
-    return changes or ["the way keys are made changed"]
 
 
 class Witness:
@@ -246,7 +185,7 @@ class Gauntlet:
             return False
         finished = self._record(cell, backbone, answers, measured)
         self.store.commit(finished, outputs_table(answers), logs_below(folder))
-        self.say(f"{cell.backbone}  {finished.cell.setting()}  seed {cell.seed}  {_headline(finished)}")
+        self.say(f"{cell.backbone}  {finished.cell.setting()}  seed {cell.seed}  {headline(finished)}")
         return True
 
     def _working_folder(self, cell: Cell) -> Path:
@@ -271,7 +210,7 @@ class Gauntlet:
         return record.Record(
             key=cell.key,
             status="done",
-            **_asked(cell, backbone),
+            **asked(cell, backbone),
             scores=[score_row(answer) for answer in answers if isinstance(answer, Score)],
             notes=notes,
             warnings=list(dict.fromkeys(warnings)),
@@ -290,7 +229,7 @@ class Gauntlet:
             record.Record(
                 key=cell.key,
                 status="failed" if step is None else "diverged",
-                **_asked(cell, backbone),
+                **asked(cell, backbone),
                 error=record.Failure(kind=type(error).__name__, message=str(error), traceback=trace, step=step),
             )
         )
@@ -308,117 +247,3 @@ class Gauntlet:
                 backbone.embed(image)
             self._flops[name] = counter.get_total_flops() or None
         return self._flops[name]
-
-
-class LimitError(RuntimeError):
-    """A cell that took its process with it too often."""
-
-    def __init__(self, past: Sequence[Attempt]) -> None:
-        self.cause = past[-1].cause or "killed"
-        ends = "; ".join(each.end() for each in past)
-        super().__init__(
-            f"not tried again after {len(past)} attempts without an outcome ({ends}): "
-            "see their logs, then bob retry --failed"
-        )
-
-
-def cause_of(error: Exception) -> Cause:
-    """What to call the end of an attempt that raised this."""
-    if isinstance(error, LimitError):
-        return error.cause
-    if isinstance(error, Diverged):
-        return "diverged"
-    if isinstance(error, OutOfMemory) or is_out_of_memory(error):
-        return "out of memory"
-    return "input/output" if isinstance(error, OSError) and error.errno in TRANSIENT else "error"
-
-
-def checkpoints_below(folder: Path) -> str:
-    """A hash of where the trainings in a working folder have come to; empty where none has come to a checkpoint."""
-    places = sorted(path.relative_to(folder).as_posix() for path in folder.rglob(PLACES))
-    return hashlib.sha256("\n".join(places).encode()).hexdigest()[:16] if places else ""
-
-
-def logs_below(folder: Path) -> dict[str, Path]:
-    """What a training left to be kept: the files in any folder ``logs`` of a working folder, by their path in it."""
-    return {
-        path.relative_to(folder).as_posix(): path
-        for logs in sorted(folder.rglob(LOGS))
-        for path in sorted(logs.rglob("*"))
-        if path.is_file() and not path.is_symlink()
-    }
-
-
-def _asked(cell: Cell, backbone: Backbone) -> dict[str, Any]:
-    """What a record says of the question, whatever became of it."""
-    return {
-        "cell": cell.address,
-        "identity": cell.identity,
-        "backbone": backbone_facts(backbone),
-        "headline": cell.question.task.headline,
-        "provenance": provenance(),
-    }
-
-
-def outputs_table(answers: Sequence[Any]) -> pa.Table | None:
-    """Everything per item, one table: the task's columns, and ``score:METRIC`` for metrics that are means over items.
-
-    A score over other items than its split's outputs (a mean over several sets) has rows of its own, whose split is
-    ``SPLIT:METRIC``. Raises ``ValueError`` where the columns of one output differ in length.
-    """
-    parts = {answer.split: dict(answer.columns) for answer in answers if isinstance(answer, Outputs)}
-    for score in (each for each in answers if isinstance(each, Score)):
-        if score.per_sample is None:
-            continue
-        columns = parts.get(score.split, {})
-        fits = columns and len(next(iter(columns.values()))) == len(score.per_sample)
-        target = score.split if fits else f"{score.split}:{score.metric}"
-        parts.setdefault(target, {})[f"score:{score.metric}"] = score.per_sample
-    tables = [_table(split, columns) for split, columns in parts.items()]
-    return pa.concat_tables(tables, promote_options="default") if tables else None
-
-
-def _table(split: str, columns: dict[str, Any]) -> pa.Table:
-    rows = {len(column) for column in columns.values()}
-    if len(rows) != 1:
-        raise ValueError(f"outputs of split {split!r} have columns of different lengths: {sorted(rows)}")
-    arrays = {name: pa.array(column.tolist() if column.ndim > 1 else column) for name, column in columns.items()}
-    return pa.table({"split": pa.repeat(split, rows.pop()), **arrays})
-
-
-def score_row(score: Score) -> record.ScoreRow:
-    """A score with its 95 % interval: the bootstrap's where it is a mean over items, else its own if it has one."""
-    low, high = score.interval or (None, None)
-    if score.per_sample is not None:
-        low, high = bootstrap_interval(score.per_sample)
-    return record.ScoreRow(
-        metric=score.metric,
-        split=score.split,
-        value=score.value,
-        low=low,
-        high=high,
-        n=None if score.per_sample is None else len(score.per_sample),
-        higher_is_better=score.higher_is_better,
-        unit=score.unit,
-    )
-
-
-def backbone_facts(backbone: Backbone) -> record.BackboneFacts:
-    """The card's facts, as a record keeps them."""
-    card = backbone.card
-    return record.BackboneFacts(
-        family=card.family,
-        baseline=card.family in BASELINES,
-        architecture=card.architecture,
-        parameters=card.parameters,
-        pretraining_method=card.pretraining_method,
-        pretraining_data=card.pretraining_data,
-        licence=card.licence,
-        source=card.source,
-        revision=card.revision,
-    )
-
-
-def _headline(finished: record.Record) -> str:
-    row = next((score for score in finished.scores if score.metric == finished.headline), None)
-    return "no headline" if row is None or row.value is None else f"{row.metric} {row.value:.3f}"

@@ -26,7 +26,7 @@ def plan_command(
     profile: Annotated[Path | None, typer.Option(help="A cluster's profile: what jobs ask for, how many run.")] = None,
 ) -> None:
     """What would run: each cell done, stale, failed before or to do, and why. Computes nothing (but a probe)."""
-    from bob.gauntlet import State, states
+    from bob.states import State, states
     from results.store import Store
 
     mistakes: list[str] = []

@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-from bob.gauntlet import LimitError, Summary
+from bob.endings import LimitError
+from bob.gauntlet import Summary
 from bob.plan import Cell
 from bob.sweep.cancelling import begin_anew, is_cancelled
 from bob.sweep.code import code_digest

@@ -15,8 +15,8 @@ import numpy as np
 from torch import Tensor, nn
 
 from backbones.base import Backbone, Card, Preprocess
-from bob.gauntlet import states
 from bob.plan import Cell, Plan, resolve
+from bob.states import states
 from results.store import Store
 from tasks.datasets.base import Dataset, OpenOptions, Split
 from tests.conftest import make_record

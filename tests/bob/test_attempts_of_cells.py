@@ -10,7 +10,7 @@ from typer.testing import CliRunner, Result
 
 from backbones.training.outcomes import Diverged, OutOfMemory
 from bob.cli import app
-from bob.gauntlet import cause_of, checkpoints_below
+from bob.endings import cause_of, checkpoints_below
 from bob.interrupt import EXIT_REQUEUE, Interrupted
 from results.attempts import LIMIT, begun
 from results.claims import Claims

@@ -14,9 +14,10 @@ from pydantic.dataclasses import dataclass
 from backbones.base import Backbone
 from backbones.features import Extractor, ExtractSettings
 from backbones.places import Places
-from bob.gauntlet import Gauntlet, State, states
+from bob.gauntlet import Gauntlet
 from bob.plan import Cell, Question
 from bob.roster import Roster
+from bob.states import State, states
 from results.record import Identity
 from results.store import Store
 from tasks.base import Data, Score, Task, Tools

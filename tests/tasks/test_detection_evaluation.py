@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from bob.gauntlet import outputs_table
+from bob.answers import outputs_table
 from tasks.base import Note, Outputs, Score
 from tasks.datasets.objects import Objects
 from tasks.datasets.outlines import RunLengths, outline_of

@@ -7,7 +7,7 @@ import torch
 from sklearn.metrics import confusion_matrix, jaccard_score, recall_score
 from torchmetrics.classification import MulticlassJaccardIndex
 
-from bob.gauntlet import outputs_table
+from bob.answers import outputs_table
 from tasks.base import Note, Outputs, Score
 from tasks.datasets.label_maps import VOID
 from tasks.segmentation.confusion import Counts, confusion, counts_of, miou_difference, table_of
