@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from bob.cluster_profile import read_profile
-from bob.estimate import Estimate, estimate, measured_on
+from bob.estimate import Estimate, estimate_on
 from bob.gauntlet import Summary
 from bob.options import LaunchOptions, RunOptions, TrainingOptions, Where
 from bob.plan import Cell, PlanError
@@ -58,7 +58,7 @@ def run_elsewhere(
     def work(parcel: Parcel) -> Shift:
         return Shift(folder, parcel.units, python, environment, profile.signal_s / 2)
 
-    estimates = estimate(cells, measured_on(store.records(), any(_uses_gpus(cell, profile) for cell in cells)))
+    estimates = estimate_on(cells, store.records(), lambda task: profile.resources(task).gpus_per_node > 0)
     whole = str(plan.resolve()) if plan else ""
     try:
         with _place(launching.on, name, folder, profile, environment) as (place, pace):
@@ -94,10 +94,6 @@ def _place(
     with Machine(name, folder / "jobs", gpus, environment) as machine:
         # Asking it costs nothing, and a GPU waits for its next job.
         yield machine, Pace(poll_s=1.0, job_min=profile.job_min, at_once=len(gpus))
-
-
-def _uses_gpus(cell: Cell, profile: Profile) -> bool:
-    return profile.resources(cell.question.task.name).gpus_per_node > 0
 
 
 def _units(cells: Sequence[Cell], profile: Profile, estimates: Mapping[str, Estimate]) -> list[Unit]:
