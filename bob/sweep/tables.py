@@ -106,7 +106,7 @@ def duration(seconds: float) -> str:
     """A time in words.
 
     >>> [duration(each) for each in (20, 200, 5000, 200_000)]
-    ['20 s', '3 min', '1 h 23 min', '2 d 8 h']
+    ['20 s', '3 min', '1 h 23 min', '2 d 7 h']
     """
     if seconds < 60:
         return f"{seconds:.0f} s"

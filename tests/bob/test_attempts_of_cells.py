@@ -88,7 +88,7 @@ def test_a_cell_that_kills_its_process_is_not_tried_for_ever(
     assert failure.error.kind == "LimitError"
     assert "after 3 attempts" in failure.error.message
     assert failure.error.message.count("killed, exit code -9: signal 9") == 3
-    assert Store(root).attempts(folder.name)[-1].cause == "error"
+    assert Store(root).attempts(folder.name)[-1].cause == "killed"
     Store(root).forgive(folder.name)
     assert run(None).exit_code == 0
     assert Store(root).done_keys() == {folder.name}
