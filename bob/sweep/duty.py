@@ -11,6 +11,7 @@ from bob.plan import Cell
 from bob.progress import Progress
 from bob.roster import Roster
 from bob.sweep.asked import unpacked
+from bob.sweep.logs import begin_mark, end_mark
 from bob.sweep.racing import help_with, split
 from bob.sweep.roll import read_roll
 from bob.sweep.worker import ChangedError, rebuilt
@@ -28,13 +29,13 @@ class Told(Witness):
 
     def begins(self, cell: Cell, number: int) -> None:
         """Before anything is computed."""
-        self.say(f"== {cell.key} attempt {number} ==")
+        self.say(begin_mark(cell.key, number))
         if self.turns is not None:
             self.turns.call(cell.key)
 
     def ends(self, cell: Cell, cause: Cause) -> None:
         """Once it is recorded."""
-        self.say(f"== {cell.key} {cause} ==")
+        self.say(end_mark(cell.key, cause))
 
 
 def do_duty(folder: Path, units: Sequence[str]) -> int:
