@@ -5,6 +5,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -35,12 +37,17 @@ def test_a_plan_that_is_interrupted_and_run_again(tmp_path: Path, tiny_plan: Pat
     store = Store(tmp_path / "store")
     log = tmp_path / "bob.log"
 
-    def start() -> "subprocess.Popen[bytes]":
-        return subprocess.Popen(
+    @contextmanager
+    def running() -> Iterator["subprocess.Popen[bytes]"]:
+        with subprocess.Popen(
             command, cwd=tmp_path, env=environment, stdout=log.open("wb"), stderr=subprocess.STDOUT, process_group=0
-        )
+        ) as process:
+            try:
+                yield process
+            finally:
+                process.kill()  # its jobs end with it
 
-    with start() as first:
+    with running() as first:
         deadline = time.monotonic() + 200
         while not store.running() or not store.done_keys():
             assert time.monotonic() < deadline, log.read_text()
@@ -51,6 +58,6 @@ def test_a_plan_that_is_interrupted_and_run_again(tmp_path: Path, tiny_plan: Pat
     assert not any(Path(f"/proc/{pid}").exists() for pid in workers)
     kept = store.done_keys()
     assert len(kept) < 9
-    with start() as again:
-        assert again.wait(120) == 0, log.read_text()
+    with running() as again:
+        assert again.wait(200) == 0, log.read_text()
     assert f"{9 - len(kept)} cells computed, {len(kept)} found done, 0 not applicable, 0 failed" in log.read_text()
