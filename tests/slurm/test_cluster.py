@@ -21,7 +21,7 @@ from slurm.resources import Resources
 from slurm.tools import ask
 from tests.slurm.chores import SMALL, Chore
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(180, func_only=True)]  # others have the cluster before
 SCRIPT = Path(__file__).parents[3] / "shared" / "slurm" / "start-cluster"
 
 
@@ -42,7 +42,7 @@ class Sweep:
         file = self.folder / f"{unit}.txt"
         return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
 
-    def until(self, ready: Callable[[], object], seconds: float = 60.0) -> None:
+    def until(self, ready: Callable[[], object], seconds: float = 90.0) -> None:
         deadline = time.monotonic() + seconds
         while not ready():
             assert time.monotonic() < deadline, (self.place.standing(), self.place.ends())
