@@ -18,6 +18,7 @@ from bob.sweep.worker import ChangedError, rebuilt
 from results.attempts import Cause
 from results.store import Store
 from slurm.crew import Crew, Turns, crew
+from slurm.here import Job, launch
 
 
 @dataclass(frozen=True)
@@ -73,10 +74,14 @@ def _lead(
     gauntlet.witness = Told(gauntlet.say, turns if together else None)
     gone = [_give_up(gauntlet, key, cell) for key, cell in found.items() if isinstance(cell, ChangedError)]
     cells = {key: cell for key, cell in found.items() if isinstance(cell, Cell)}
-    asked = dict(map(split, units))
-    summary = gauntlet.run([cell for key, cell in cells.items() if asked[key] == 0], wait=False)
-    for key in [key for key in cells if asked[key]]:
-        help_with(cells[key], gauntlet, gauntlet.store, asked[key])
+    asked = [(key, helper) for key, helper in map(split, units) if key in cells]
+    summary = gauntlet.run([cells[key] for key, helper in asked if not helper], wait=False)
+    races = [
+        Job(key, partial(help_with, cells[key], gauntlet, gauntlet.store, helper)) for key, helper in asked if helper
+    ]
+    for outcome in launch(races):
+        if outcome.error is not None:  # its holder will meet it too, and record it
+            gauntlet.say(f"no help with {outcome.name}: {outcome.error}")
     if together and not summary.failures:  # after a failure the others hang in what they do together
         turns.end()
     return len(summary.failures) + sum(gone)
