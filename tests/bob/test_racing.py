@@ -274,23 +274,6 @@ def test_workers_of_a_sweep_race_for_its_cell(bob: Any, plan: str, monkeypatch: 
     assert not trained(bob)
 
 
-@pytest.mark.slow
-def test_fine_tuning_raced_is_fine_tuning(bob: Any) -> None:
-    """With a real backbone, head start from cached features, and all that its record says."""
-    entry = "{task: classification.finetune, dataset: digits, epochs: 2, global_batch: 256}"
-    plan = bob.folder / "plan.yaml"
-    plan.write_text(f"backbones: ['random:timm:test_vit']\ntasks: [{entry}]\nracing: true\n")
-    pids = [bob.start("run", str(plan), "--store", "raced", "--workers", "1") for _ in range(2)]
-    assert [bob.wait(pid) for pid in pids] == [0, 0], bob.log.read_text()
-    assert bob("run", str(plan), "--store", "alone", "--workers", "1")[0] == 0
-    raced, alone = answer(bob, "raced"), answer(bob, "alone")
-    for each in (raced, alone):
-        assert each["notes"].pop("images_per_second_trained") > 0
-    assert raced == alone
-    assert len(alone["notes"]["trials"]) == 6
-    assert alone["notes"]["trial_epochs"] == 6
-
-
 def test_racing_is_in_no_key_and_only_searches_have_helpers(tmp_path: Path) -> None:
     tasks = [
         {"task": "classification.finetune", "dataset": "digits"},
