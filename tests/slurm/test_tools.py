@@ -20,7 +20,7 @@ def test_no_answer_in_time() -> None:
     start = time.monotonic()
     with pytest.raises(UnreachableError, match=r"sleep did not answer in 0\.1 s"):
         ask("sleep", "10", seconds=0.1)
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < 9
 
 
 def test_the_job_that_asks_is_not_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -40,7 +40,7 @@ def test_accounting_that_does_not_answer_is_left_alone(
     (pretended.folder / "sacct").write_text(f'#!/bin/sh\necho asked >>"$(dirname "$0")/asked"\n{misbehaves}\n')
     accounting, start = Accounting(), time.monotonic()
     assert [accounting.ends(["7"]) for _ in range(3)] == [{}, {}, {}]
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < 9
     assert (pretended.folder / "asked").read_text() == "asked\n"
 
 
