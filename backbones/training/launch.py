@@ -7,6 +7,7 @@ import pickle
 import signal
 import socket
 import tempfile
+import threading
 from collections.abc import Mapping
 from copy import deepcopy
 from multiprocessing.connection import Connection, wait
@@ -124,11 +125,20 @@ class _Processes:
 
 def _work(rank: int, port: int, luggage: Path, pipe: Connection) -> None:
     """The life of one process."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     os.environ |= {"LOCAL_RANK": str(rank), "NODE_RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     try:
         _train(pickle.loads(luggage.read_bytes()), rank, luggage.parent, pipe)  # what the parent wrote, for it alone
     except Exception as error:
         pipe.send(("error", _sendable(error)))
+
+
+def _end_with_parent() -> None:
+    """A parent that is killed tells nobody: its processes would wait for one another, each holding a GPU."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _train(job: Job, rank: int, folder: Path, pipe: Connection) -> None:
