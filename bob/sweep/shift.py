@@ -47,6 +47,9 @@ class Shift:
             ended, pid = self._work(keys)
             if ended.exit_code in EXIT_SETTLED or ended.exit_code == EXIT_REQUEUE:
                 return
+            if ended.heard:  # stopped before it could say so
+                self._end_attempts(ended, pid, "stopped")
+                return
             lost = self._end_attempts(ended, pid, "out of memory" if kills_for_memory() > kills else "killed")
             if not lost or crew().size > 1:
                 raise WorkerDiedError(f"the worker ended with {_how(ended)}:\n{ended.tail}")
