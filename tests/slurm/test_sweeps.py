@@ -159,3 +159,35 @@ def test_a_store_that_cannot_be_written(line: Line) -> None:
     assert code in (1, 2), said
     assert "store/inside" in said
     assert "Traceback" not in said
+
+
+RACE = """
+racing: true
+backbones: ["random:timm:test_vit"]
+tasks:
+  - task: classification.finetune
+    dataset: digits
+    epochs: 2
+    global_batch: 64
+    trials: 3
+    head: xavier
+"""
+
+
+@pytest.mark.cluster
+@pytest.mark.slow
+def test_a_search_is_raced_across_nodes(cluster: Any, line: Line) -> None:
+    """Three jobs, one cell: the number, and what was tried, are those of one process."""
+    plan_of(line.folder, 1)
+    (line.folder / "plan.yaml").write_text(RACE)
+    here = ["run", "plan.yaml", "--device", "cpu", "--workers", "1"]
+    code, said = line(*here, "--store", "alone")
+    assert code == 0, said
+    code, said = line(*here, "--on", "slurm", "--profile", "profile.yaml", "--store", "raced")
+    assert code == 0, said
+    assert "submitted 3 units in 3 jobs" in said, said
+    (alone,), (raced,) = (Store(line.folder / name).records() for name in ("alone", "raced"))
+    assert alone.key == raced.key
+    assert [row.value for row in alone.scores] == pytest.approx([row.value for row in raced.scores], abs=1e-6)
+    assert alone.notes["trials"] == raced.notes["trials"]
+    assert len(raced.notes["trials"]) >= 3
