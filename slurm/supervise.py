@@ -15,6 +15,9 @@ SHORT_S = 60.0
 
 SHORT_ENDS = 5
 LONGEST_WAIT_S = 300.0
+TURNS = ("", "None", "Priority", "Resources", "Dependency", "JobArrayTaskLimit", "BeginTime", "no GPU has room")
+"""Reasons to wait that pass by themselves."""
+
 NAMED = 3
 """Units that a line names of those it counts."""
 
@@ -91,6 +94,7 @@ class _Watch:
         self._not_before: dict[str, float] = {}
         self._stood: set[str] = set()
         self._running_since: dict[str, float] = {}
+        self._told = set(TURNS)
 
     def next_parcels(self, standing: Mapping[str, Standing], left: set[str], busy: set[str]) -> list[Parcel]:
         """What to submit now."""
@@ -141,6 +145,14 @@ class _Watch:
         running = {name for name in ours if standing[name].state == "running"}
         self._running_since = {name: self._running_since.get(name, now) for name in running}
         self._stood = ours
+        self._tell_reasons([standing[name].reason for name in ours if standing[name].state == "queued"])
+
+    def _tell_reasons(self, reasons: Sequence[str]) -> None:
+        """Why jobs wait, each reason once, unless it is their turn that they wait for: some would wait for ever."""
+        for reason, count in Counter(reasons).items():
+            if reason not in self._told:
+                self._told.add(reason)
+                self.say(f"{_count(count, 'unit')} will wait until this changes: {reason}")
 
     def _see_ends(self, names: set[str], busy: Collection[str], now: float) -> None:
         """Jobs that are over, of units that are not finished; later ones wait longer, for something may be broken."""

@@ -25,6 +25,7 @@ class Fake:
         self.submissions: list[tuple[str, ...]] = []
         self.unreachable: list[bool] = []
         self.works: list[object] = []
+        self.reason = ""
 
     def submit(self, parcels: Sequence[Parcel], work: Callable[[Parcel], Work]) -> None:
         for parcel in parcels:
@@ -45,7 +46,8 @@ class Fake:
                     self.ended[name] = End("7", mishaps.pop(0), 1, "node-3", f"{name}.log")
                 else:
                     self.done.add(name)
-        return {name: Standing("7", "running" if left < self.looks else "queued") for name, left in self.jobs.items()}
+        queued, running = Standing("7", "queued", self.reason), Standing("7", "running")
+        return {name: running if left < self.looks else queued for name, left in self.jobs.items()}
 
     def ends(self) -> Mapping[str, End]:
         return self.ended
@@ -128,6 +130,14 @@ def test_an_unfinished_unit_is_submitted_again_and_its_end_told() -> None:
         "2 units unfinished after the end of the job (NODE_FAIL, exit code 1, on node-3): a, b; log: a.log",
         "submitted 2 units in 2 jobs, 2 again",
     ]
+
+
+@pytest.mark.parametrize(("reason", "told"), [("PartitionTimeLimit", 1), ("Priority", 0)])
+def test_why_jobs_would_wait_for_ever_is_said_once(reason: str, told: int) -> None:
+    place = Fake()
+    place.jobs, place.reason = {"a": 6, "b": 6}, reason
+    _, said = go(place, ["a", "b"])
+    assert said == ["2 units will wait until this changes: PartitionTimeLimit"] * told
 
 
 def test_the_caller_says_what_is_given_up() -> None:
