@@ -14,7 +14,8 @@ from tasks.base import Score, Task
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class Nap(Task):
-    """Sleeps for a while, and is rested. With ``dies_below`` it kills its process while the seed is below that."""
+    """Sleeps for a while, and is rested. It kills its process where the seed is below ``dies_below``, raises
+    below ``fails_below``, and needs so many ``halvings`` of the device batch to fit into memory."""
 
     name: ClassVar[str] = "nap"
     protocol_version: ClassVar[int] = 1
@@ -23,6 +24,7 @@ class Nap(Task):
     seconds: float = 1.0
     dies_below: int = 0
     fails_below: int = 0
+    halvings: int = 0
 
     def uses_seed(self, data):
         return True
@@ -35,6 +37,8 @@ class Nap(Task):
             os.kill(os.getpid(), signal.SIGKILL)
         if seed < self.fails_below:
             raise ValueError(f"seed {seed} is not to be woken")
+        if tools.execution.halvings < self.halvings:
+            raise MemoryError(f"halved {tools.execution.halvings} times, which is not enough")
         time.sleep(self.seconds)
         yield Score("rested", seed / 1000)
 

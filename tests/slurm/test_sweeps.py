@@ -84,6 +84,17 @@ def test_what_dies_and_what_fails_stop_no_other(cluster: Any, line: Line) -> Non
 
 
 @pytest.mark.cluster
+@pytest.mark.slow
+def test_out_of_memory_is_tried_again_with_less(cluster: Any, line: Line) -> None:
+    plan_of(line.folder, 2, halvings=2)
+    code, said = line(*SLURM)
+    assert code == 0, said
+    store = Store(line.folder / "outputs/store")
+    for cell in read_roll(sweep_folder(store.root, "plan")).cells:
+        assert [each.cause for each in store.attempts(cell.key)] == ["out of memory", "out of memory", "done"]
+
+
+@pytest.mark.cluster
 def test_a_partition_that_is_not_there(cluster: Any, line: Line) -> None:
     plan_of(line.folder, 2)
     (line.folder / "profile.yaml").write_text(PROFILE.replace("main", "mian"))
