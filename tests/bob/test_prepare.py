@@ -20,6 +20,7 @@ def files(folder: Path) -> set[str]:
     return {path.relative_to(folder).as_posix() for path in (folder / "outputs").rglob("*") if path.is_file()}
 
 
+@pytest.mark.slow
 def test_what_is_here_is_told_and_only_caches_are_written(bob: Any, tiny_plan: Path) -> None:
     code, told = bob("prepare", str(tiny_plan), "--no-proof")
     assert code == 0, told
@@ -55,6 +56,7 @@ def test_all_mistakes_of_plan_and_profile_at_once(bob: Any, tiny_plan: Path) -> 
     assert files(bob.folder) == set()
 
 
+@pytest.mark.slow
 def test_what_asks_the_network_as_it_loads_is_found_out(bob: Any, tiny_plan: Path) -> None:
     """One of two backbones asks for an address, which it gets here and not where the network is refused."""
     mine = bob.folder / "mine.py"

@@ -234,6 +234,7 @@ def test_processes_on_one_store_give_the_record_of_one(bob: Any, plan: str) -> N
     assert sorted(name for name, _, _ in raced) == sorted(alone)
 
 
+@pytest.mark.slow
 def test_a_helper_that_is_killed_costs_nothing_but_time(bob: Any, plan: str) -> None:
     pids = []
     for trial in ("round-1-trial-1", "round-1-trial-[!1]"):
@@ -250,6 +251,7 @@ def test_a_helper_that_is_killed_costs_nothing_but_time(bob: Any, plan: str) -> 
     assert answer(bob, "raced") == answer(bob, "alone")
 
 
+@pytest.mark.slow
 def test_workers_of_a_sweep_race_for_its_cell(bob: Any, plan: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """One is given the cell, one to help with it, one to help when all is done."""
     monkeypatch.chdir(bob.folder)

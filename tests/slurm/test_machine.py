@@ -172,7 +172,7 @@ with Machine("sweep", folder / "jobs", [Gpu(0, 8.0)]) as machine:
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGKILL, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_jobs_end_with_their_supervisor(tmp_path: Path, number: signal.Signals) -> None:
     """Killed, or interrupted at a terminal, where every process of the group hears of it."""
     code = SUPERVISOR.format(tests=str(Path(__file__).parent), folder=str(tmp_path))

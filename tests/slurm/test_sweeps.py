@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from bob.cli import app
 from bob.sweep.code import PACKAGES
 from bob.sweep.roll import read_roll, sweep_folder
 from results.store import Store
@@ -65,6 +67,7 @@ SLURM = ["run", "plan.yaml", "--on", "slurm", "--profile", "profile.yaml"]
 
 
 @pytest.mark.cluster
+@pytest.mark.slow
 def test_what_dies_and_what_fails_stop_no_other(cluster: Any, line: Line) -> None:
     """Of six cells one kills its process each time and one raises: four are done, and people are told of two."""
     plan_of(line.folder, 6, dies_below=1, fails_below=2)
@@ -153,23 +156,26 @@ def test_cells_share_the_gpus_of_a_machine(line: Line) -> None:
     assert json.loads((line.folder / "outputs/store/sweeps/plan/place.json").read_text())["place"] == "gpus"
 
 
-def test_a_machine_without_gpus_says_so(line: Line) -> None:
-    line.environment["PATH"] = str(line.folder)
-    plan_of(line.folder, 1)
-    code, said = line("run", "plan.yaml", "--on", "gpus", "--device", "cpu")
-    assert code == 2
-    assert "no GPU is seen here" in said
-    assert "Traceback" not in said
+def here(monkeypatch: pytest.MonkeyPatch, *words: str) -> Any:
+    """In this process, beside the plan."""
+    monkeypatch.chdir(Path(words[1]).parent)
+    return CliRunner().invoke(app, list(words))
 
 
-def test_a_store_that_cannot_be_written(line: Line) -> None:
+def test_a_machine_without_gpus_says_so(tiny_plan: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tiny_plan.parent))
+    result = here(monkeypatch, "run", str(tiny_plan), "--on", "gpus")
+    assert result.exit_code == 2, result.output
+    assert "no GPU is seen here" in result.output
+
+
+def test_a_store_that_cannot_be_written(tiny_plan: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is a file here: root may write what is read-only."""
-    plan_of(line.folder, 1)
-    (line.folder / "store").write_text("")
-    code, said = line(*SLURM, "--store", "store/inside")
-    assert code in (1, 2), said
-    assert "store/inside" in said
-    assert "Traceback" not in said
+    (tiny_plan.parent / "store").write_text("")
+    result = here(monkeypatch, "run", str(tiny_plan), "--on", "slurm", "--store", "store/inside")
+    assert result.exit_code in (1, 2), result.output
+    assert "store/inside" in result.output
+    assert not (tiny_plan.parent / "store").is_dir()
 
 
 RACE = """
