@@ -8,7 +8,7 @@ from pathlib import Path
 from backbones.feature_checks import is_out_of_memory
 from backbones.training.checkpoint import PLACES
 from backbones.training.outcomes import Diverged, OutOfMemory
-from results.attempts import Attempt, Cause
+from results.attempts import WAITED, Attempt, Cause
 
 TRANSIENT = frozenset(
     {errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN}
@@ -21,10 +21,10 @@ class LimitError(RuntimeError):
 
     def __init__(self, past: Sequence[Attempt]) -> None:
         self.cause = past[-1].cause or "killed"
-        ends = "; ".join(each.end() for each in past)
+        ends = "; ".join(each.end() for each in past[-3:])
+        mend = "give its jobs more time" if self.cause in WAITED else "see their logs"
         super().__init__(
-            f"not tried again after {len(past)} attempts without an outcome ({ends}): "
-            "see their logs, then bob retry --failed"
+            f"not tried again after {len(past)} attempts without an outcome ({ends}): {mend}, then bob retry --failed"
         )
 
 

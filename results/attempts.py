@@ -25,7 +25,7 @@ Cause = Literal[
 word; ``lost``: nothing was heard of it for the lease; ``changed``: the cell is no longer what was submitted."""
 
 WAITED: frozenset[Cause] = frozenset({"preempted", "stopped", "time limit", "cancelled"})
-"""Ends that are nobody's fault and lose no work: they count towards no limit."""
+"""Ends that are nobody's fault and lose no work."""
 
 FINAL: frozenset[Cause] = frozenset({"error", "diverged", "changed"})
 """Ends that the next attempt would share: no launcher tries again by itself."""
@@ -35,6 +35,9 @@ SPENT: frozenset[Cause] = frozenset({"killed", "lost", "node lost", "out of memo
 
 ATTEMPTS = 3
 """That launchers give a cell, by :data:`LIMIT` in the environment of their jobs."""
+
+WAITS = 10
+"""How often a cell may be stopped without having come further."""
 
 LIMIT = "BOB_ATTEMPT_LIMIT"
 
@@ -122,10 +125,14 @@ def spent(earlier: Sequence[Attempt], reached: str = "", environment: Mapping[st
     cluster. A person who kills a run and starts it again, 50 times over, sees what happens and needs no limit.
     Attempts that began from other checkpoints than now do not count: a training of weeks comes further each time, whose
     nodes are lost or whose jobs are killed without a word, while one that kills its process dies at the same place.
+    One that was stopped :data:`WAITS` times at the same place needs more time than its jobs have.
     """
     limit = environment.get(LIMIT)
-    counted = [each for each in earlier if each.cause in SPENT and not each.forgiven and each.reached == reached]
-    return counted if limit and len(counted) >= int(limit) else []
+    here = [each for each in earlier if not each.forgiven and each.reached == reached]
+    counted, waited = ([each for each in here if each.cause in causes] for causes in (SPENT, WAITED))
+    if limit and len(counted) >= int(limit):
+        return counted
+    return waited if limit and len(waited) >= WAITS else []
 
 
 class Traces:

@@ -83,3 +83,12 @@ def test_what_cannot_be_rewritten_stays(tmp_path: Path, monkeypatch: pytest.Monk
             traces.rewrite(attempt.ended_by("error"))
     assert traces.read(KEY) == [attempt]
     assert [path.name for path in (tmp_path / KEY).iterdir()] == ["000001.json"]
+
+
+def test_a_cell_that_its_jobs_have_no_time_for_is_not_tried_for_ever() -> None:
+    limit = {LIMIT: "3"}
+    stopped = ended(*["stopped", "preempted"] * 5)
+    assert spent(stopped[:-1], environment=limit) == []
+    assert spent(stopped, environment=limit) == stopped
+    assert spent(stopped, environment={}) == []
+    assert spent(stopped, "checkpoint 1", limit) == [], "it has come further since"
