@@ -13,6 +13,7 @@ from bob.commands.checks import certify_command, data_check_command
 from bob.commands.diff import diff_command
 from bob.commands.export import export_command
 from bob.commands.fsck import fsck_command
+from bob.commands.importing import import_command
 from bob.commands.lists import list_command, show_command
 from bob.commands.logs import logs_command
 from bob.commands.merge import merge_command
@@ -54,6 +55,7 @@ app.command("diff")(diff_command)
 app.command("export")(export_command)
 app.command("fsck")(fsck_command)
 app.command("merge")(merge_command)
+app.command("import")(import_command)
 data_app.command("check")(data_check_command)
 
 

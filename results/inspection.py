@@ -14,12 +14,13 @@ from results.attempts import Attempt
 from results.certificates import FOLDER as CERTIFICATES
 from results.certificates import Certificate
 from results.claims import file_system_time
+from results.foreign import FOREIGN, read_table
 from results.leftovers import abandoned
 from results.quarantine import moving_away
 from results.record import DamageError, Record, SchemaError
 from results.store import CONFLICTS, RECORD, conflict_name, keys_in, verified
 
-Kind = Literal["records", "second answers", "failures", "attempts", "certificates"]
+Kind = Literal["records", "second answers", "failures", "attempts", "certificates", "foreign tables"]
 
 
 class Kept(NamedTuple):
@@ -93,6 +94,8 @@ def _everything(store: Path) -> Iterator[Kept]:
             yield Kept("attempts", store / "attempts" / key / name, _attempt)
     for name in _names(store / CERTIFICATES):
         yield Kept("certificates", store / CERTIFICATES / name, _certificate)
+    for name in _names(store / FOREIGN):
+        yield Kept("foreign tables", store / FOREIGN / name, read_table)
 
 
 def _record(folder: Path) -> Record:

@@ -10,6 +10,7 @@ from pathlib import Path
 from results.attempts import Attempt, Traces
 from results.certificates import FOLDER as CERTIFICATES
 from results.claims import LEASE_S, file_system_time
+from results.foreign import FOREIGN
 from results.shared import for_the_group
 from results.store import RECORD, Store
 
@@ -82,7 +83,7 @@ def _is_of_nothing(mark: Path, now: float) -> bool:
 
 
 def _temporary(store: Path, now: float) -> Iterator[Path]:
-    folders = [store / CERTIFICATES]
+    folders = [store / CERTIFICATES, store / FOREIGN]
     for name in ("failures", "forgiven", "attempts"):
         folders += _inside(store / name)
     for folder in folders:

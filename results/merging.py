@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from results.conflicts import conflicts, same_scores
+from results.foreign import FOREIGN, keep, read_table
 from results.inspection import Fault, read_failure, words_at
 from results.record import DamageError, Record, SchemaError
 from results.store import Store, keys_in, verified
@@ -24,7 +25,7 @@ class Merged:
 
 
 def merge(source: Path, target: Store, tell: Callable[[int, int], None] = lambda done, total: None) -> Merged:
-    """Add records, their files and failures of ``source`` to ``target``; ``tell`` hears how many are done.
+    """Add records with their files, failures and foreign tables of ``source`` to ``target``; ``tell`` hears how far.
 
     The same answer is kept once. Another answer to a key is kept beside the first. Raises ``ValueError`` where source
     is no store or the target itself, ``OSError`` where something cannot be written.
@@ -38,6 +39,7 @@ def merge(source: Path, target: Store, tell: Callable[[int, int], None] = lambda
             merged.left_out.append(Fault(folder, words_at(folder), str(error)))
         tell(done, len(answers))
     _add_failures(source, target, merged)
+    _add_foreign(source, target, merged)
     return merged
 
 
@@ -99,3 +101,13 @@ def _add_failures(source: Path, target: Store, merged: Merged) -> None:
             else:
                 target.fail(record, path.name)
                 merged.counts["failures"] += 1
+
+
+def _add_foreign(source: Path, target: Store, merged: Merged) -> None:
+    for path in sorted((source / FOREIGN).glob("[!.]*.json")):
+        try:
+            added = keep(read_table(path), target.root)
+        except DamageError as error:
+            merged.left_out.append(Fault(path, "", str(error)))
+        else:
+            merged.counts["foreign tables" if added else "foreign tables there already"] += 1

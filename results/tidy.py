@@ -6,7 +6,7 @@ import types
 from collections.abc import Collection, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple, get_args, get_type_hints
+from typing import Any, NamedTuple, get_args, get_type_hints
 
 from results.formats.comma_separated import harmless
 from results.record import Record, ScoreRow
@@ -118,9 +118,9 @@ def _row(record: Record, score: ScoreRow, comparable: bool) -> Row:
         key=record.key,
         created=record.provenance.created,
         code=record.provenance.code or record.provenance.commit,
-        seconds=cost and cost.seconds,
-        images_per_second=cost and cost.images_per_second,
-        flops=cost and cost.flops,
+        seconds=cost.seconds if cost else None,
+        images_per_second=cost.images_per_second if cost else None,
+        flops=cost.flops if cost else None,
     )
 
 
@@ -128,7 +128,7 @@ def _nothing(record: Record) -> ScoreRow:
     return ScoreRow(metric=record.headline, split="", value=None, reason=record.failure() or "no scores")
 
 
-def _schema():  # type: ignore[no-untyped-def]
+def _schema() -> Any:
     import pyarrow as pa
 
     kinds = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}

@@ -170,6 +170,8 @@ def test_hostile_names_are_text(tmp_path: Path, make: Any, name: str) -> None:
     assert told.exit_code == 0
     assert [line[:11] for line in told.output.splitlines()[1:]] == ["two answers"]
     assert "\u202e" not in told.output
+    board = CliRunner().invoke(app, ["leaderboard", "--store", str(target)]).output
+    assert [line[:13] for line in board.splitlines() if "two answers" in line] == ["- two answers"]
     assert {path.name for path in tmp_path.iterdir()} == {"source", "target"}
 
 
