@@ -83,9 +83,11 @@ def score_changes(one: Record, other: Record) -> list[str]:
 
 
 def headline_difference(one: Record, other: Record) -> float | None:
-    """By how much the number of boards moved; None where that is not one and the same metric of two values."""
+    """By how much the number of boards moved; None where that is not one metric of one task, with two values."""
     mine, theirs = one.headline_row(), other.headline_row()
-    if mine is None or theirs is None or mine.metric != theirs.metric or None in (mine.value, theirs.value):
+    if mine is None or theirs is None or None in (mine.value, theirs.value):
+        return None
+    if (one.cell.task, mine.metric) != (other.cell.task, theirs.metric):
         return None
     return (theirs.value or 0.0) - (mine.value or 0.0)
 

@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from bob.cli import app
-from results.changes import CIRCUMSTANCES, NUMBER, changes, score_changes, seed_spread
+from results.changes import CIRCUMSTANCES, NUMBER, changes, headline_difference, score_changes, seed_spread
 from results.lookup import find_record
 from results.store import Store
 
@@ -80,6 +80,13 @@ def test_scores_and_their_differences(make: Any) -> None:
     other = other.model_copy(update={"scores": [broken, *other.scores]})
     assert score_changes(one, other)[1] == "P@1 (test): 0.5 -> no number (nan)"
     assert score_changes(one, one)[0] == "mAP (test): 0.5, the same"
+
+
+def test_only_numbers_of_one_task_have_a_difference(make: Any) -> None:
+    one = make(value=0.5)
+    assert headline_difference(one, make(value=0.25)) == -0.25
+    assert headline_difference(one, make(value=0.25, task="classification.knn")) is None
+    assert headline_difference(one, make(failed=True)) is None
 
 
 def test_the_spread_over_seeds_is_the_pooled_deviation(make: Any) -> None:
