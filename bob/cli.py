@@ -10,8 +10,13 @@ import typer
 from bob.commands.boards import leaderboard_command, plot_command
 from bob.commands.cancel import cancel_command
 from bob.commands.checks import certify_command, data_check_command
+from bob.commands.diff import diff_command
+from bob.commands.export import export_command
+from bob.commands.fsck import fsck_command
+from bob.commands.importing import import_command
 from bob.commands.lists import list_command, show_command
 from bob.commands.logs import logs_command
+from bob.commands.merge import merge_command
 from bob.commands.plan import plan_command
 from bob.commands.prepare import prepare_command
 from bob.commands.pretrain import pretrain_command
@@ -46,6 +51,11 @@ app.command("status")(status_command)
 app.command("logs")(logs_command)
 app.command("retry")(retry_command)
 app.command("cancel")(cancel_command)
+app.command("diff")(diff_command)
+app.command("export")(export_command)
+app.command("fsck")(fsck_command)
+app.command("merge")(merge_command)
+app.command("import")(import_command)
 data_app.command("check")(data_check_command)
 
 

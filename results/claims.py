@@ -146,7 +146,7 @@ class Claims:
 
     def running(self) -> list[tuple[Attempt, float]]:
         """Attempts that nobody has ended, and the seconds since each was heard of, by the file system's clock."""
-        now = self._file_system_time()
+        now = file_system_time(self._marks)
         return [(attempt, max(0.0, now - heard)) for attempt, heard in self._unended()]
 
     def end_attempts(
@@ -184,7 +184,7 @@ class Claims:
         marked = list(self._marked())
         if not marked:
             return
-        now = self._file_system_time()
+        now = file_system_time(self._marks)
         for path, facts in marked:
             if facts.st_nlink == 1 and now - facts.st_mtime > self._lease_s:
                 path.unlink(missing_ok=True)
@@ -312,14 +312,6 @@ class Claims:
                 with suppress(FileNotFoundError, ValidationError):
                     yield Attempt.model_validate_json(path.read_bytes()), facts.st_mtime
 
-    def _file_system_time(self) -> float:
-        """Its own, for a machine's clock may be hours off. Nothing but a person's view and cleaning rests on it."""
-        try:
-            with tempfile.TemporaryFile(dir=self._marks) as file:
-                return os.fstat(file.fileno()).st_mtime
-        except OSError:
-            return time.time()
-
 
 _held: "weakref.WeakSet[Claim]" = weakref.WeakSet()
 
@@ -331,6 +323,15 @@ def _forget_all() -> None:
 
 
 os.register_at_fork(after_in_child=_forget_all)
+
+
+def file_system_time(folder: Path) -> float:
+    """Its own, for a machine's clock may be hours off. Nothing but a person's view and cleaning rests on it."""
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            return os.fstat(file.fileno()).st_mtime
+    except OSError:
+        return time.time()
 
 
 def _is_one_file(one: Path | int, other: Path | int) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, model_validator
 
 SCHEMA_VERSION = 4
 """What is written. Releases that read less would take what is new for damage.
@@ -62,6 +62,10 @@ class Cell(_Frozen):
     def address(self) -> str:
         """A hash of all of it: two records of one address are two answers to the same question."""
         return hashlib.sha256(_canonical(self.model_dump()).encode()).hexdigest()[:32]
+
+    def words(self) -> str:
+        """Backbone, setting and seed, for people."""
+        return f"{self.backbone}, {self.setting()}, seed {self.seed}"
 
     def roles(self) -> list[str]:
         """The roles in the order of a question: train first, test last, query before gallery."""
@@ -233,21 +237,28 @@ class Record(_Frozen):
 
     @classmethod
     def from_json(cls, text: str | bytes) -> "Record":
-        """Read it back. Raises ``DamageError`` when it is torn or edited, ``SchemaError`` when of another release."""
+        """Read it back.
+
+        Raises ``DamageError`` when it is torn, edited or no record, ``SchemaError`` when of another release.
+        """
         try:
             body = json.loads(text)
-        except ValueError as error:
+            if not isinstance(body, dict):
+                raise ValueError("no JSON object")
+            digest, seen = body.pop("digest", None), _digest(body)
+        except (ValueError, RecursionError) as error:  # of a number that JSON has not, of a thousand brackets
             raise DamageError(f"not whole: {error}") from None
-        if not isinstance(body, dict):
-            raise DamageError("not a record: no JSON object")
-        if body.pop("digest", None) != _digest(body):
+        if digest != seen:
             raise DamageError("digest does not match: the record was changed after it was written")
         if (version := body.get("schema_version")) not in READ_VERSIONS:
             raise SchemaError(
                 f"written with record schema {version}, this release reads {' and '.join(map(str, READ_VERSIONS))}: "
                 "use the release that wrote it, or another --store"
             )
-        return cls.model_validate({**body, "schema_version": SCHEMA_VERSION})
+        try:
+            return cls.model_validate({**body, "schema_version": SCHEMA_VERSION})
+        except ValidationError as error:
+            raise DamageError(f"{error.error_count()} fields are not what a record has") from None
 
 
 class DamageError(ValueError):

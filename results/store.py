@@ -7,6 +7,7 @@ attempts/KEY/000001.json                  who works or worked on a cell, and how
 claims/KEY.TOKEN.json                     who works now: results/claims.py (KEY.lock is an older release's, and idle)
 work/KEY-QUESTION/                        what the holder of a claim leaves for the next one to go on from
 writing/NAME/                             on its way into cells/; its record file is locked by the process that writes
+conflicts/KEY-DIGEST/                     answers to a key in cells/ that gave other scores, from merged stores
 quarantine/                               found damaged: kept to look at, never used
 
 Of a root that its group may write (mode g+ws is best), all is for the group: any user goes on with another's work.
@@ -14,6 +15,7 @@ Of a root that its group may write (mode g+ws is best), all is for the group: an
 
 import fcntl
 import hashlib
+import json
 import os
 import re
 import secrets
@@ -25,11 +27,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, BinaryIO
 
-from filelock import FileLock
-from pydantic import ValidationError
-
 from results.attempts import Attempt, Cause
 from results.claims import Claim, Claims
+from results.quarantine import moving_away
 from results.record import Cell, DamageError, FileFacts, Record, SchemaError
 from results.shared import for_the_group
 from results.unwritable import unwritable
@@ -38,8 +38,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 RECORD, OUTPUTS = "record.json", "outputs.parquet"
+CONFLICTS = "conflicts"
 
 _KEY = re.compile(r"[0-9a-f]{8,64}")
+_NO_FILE = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 _WORKING_FOLDER = re.compile(r"([0-9a-f]{8,64})-([0-9a-f]{16})")
 
 
@@ -66,17 +68,26 @@ class Store:
         the store, and so do those of older versions of its question that nobody works on.
         Raises ``OSError`` naming the path when it cannot be written; then nothing of it is in the store.
         """
-        target = self._cell(record.key)
+        if not self._put(self._cell(record.key), record, outputs, files or {}):
+            return False
+        with for_the_group(self.root):
+            self._end_work(record)
+        return True
+
+    def commit_beside(self, record: Record, files: Mapping[str, Path]) -> bool:
+        """Keep another answer to a key that is there; False when one of the same scores is kept already."""
+        return self._put(self.root / CONFLICTS / conflict_name(record), record, None, files)
+
+    def _put(self, target: Path, record: Record, outputs: "pa.Table | None", files: Mapping[str, Path]) -> bool:
         if target.exists():
             return False
         with for_the_group(self.root):
             try:
-                self._write_cell(target, record, outputs, files or {})
+                self._write_cell(target, record, outputs, files)
             except OSError as error:
                 if target.exists():  # renaming onto a folder that is not empty: another was first
                     return False
                 raise unwritable(error, target) from error
-            self._end_work(record)
         return True
 
     def _write_cell(self, target: Path, record: Record, outputs: "pa.Table | None", files: Mapping[str, Path]) -> None:
@@ -84,6 +95,8 @@ class Store:
         with self._begin() as (folder, file):
             facts = {} if outputs is None else {OUTPUTS: _write_table(folder / OUTPUTS, outputs)}
             facts |= {name: _copy(path, folder, name) for name, path in files.items()}
+            if record.files and record.files != facts:  # those of another store, where it was verified
+                raise DamageError(f"files of {record.key} were changed while they were copied")
             _write_to(file, record.model_copy(update={"files": facts}).to_json().encode())
             # The files are on disk; so must be their names, before the folder's own name says that they are whole.
             for inside in {parent for name in (RECORD, *facts) for parent in PurePosixPath(name).parents}:
@@ -91,10 +104,13 @@ class Store:
             os.rename(folder, target)
             _sync(target.parent)
 
-    def fail(self, record: Record) -> None:
-        """Keep a failed attempt. It does not stand in the way of the next. Raises ``OSError`` like :meth:`commit`."""
+    def fail(self, record: Record, name: str = "") -> None:
+        """Keep a failed attempt. It does not stand in the way of the next. Raises ``OSError`` like :meth:`commit`.
+
+        ``name`` is that of its file in another store, that it was in; it must be free here.
+        """
         folder = self.root / "failures" / _checked(record.key)
-        name = f"{time.time_ns()}-{os.getpid()}.json"
+        name = name or f"{time.time_ns()}-{os.getpid()}.json"
         with for_the_group(self.root):
             try:
                 try:
@@ -102,8 +118,6 @@ class Store:
                 except FileNotFoundError:  # what failed before was forgiven just now, and its folder moved away
                     _write_failure(folder, name, record)
             except OSError as error:
-                with suppress(OSError):
-                    (folder / f".{name}").unlink(missing_ok=True)
                 raise unwritable(error, folder) from error
 
     def forgive(self, key: str) -> None:
@@ -126,23 +140,12 @@ class Store:
 
     def _read(self, key: str) -> Record | None:
         folder = self._cell(key)
-        if not folder.exists():
-            return None
         try:
-            record = Record.from_json((folder / RECORD).read_bytes())
-            if record.key != key:
-                raise DamageError(f"it holds the record of {record.key}")
-            for name, facts in record.files.items():
-                _verify(folder / name, facts)
-        except SchemaError as error:
-            raise SchemaError(f"{folder / RECORD}: {error}") from None
-        except FileNotFoundError as error:
+            return verified(folder, key) if folder.exists() else None
+        except DamageError:
             if not folder.exists():  # moved to quarantine by another process meanwhile
                 return None
-            raise DamageError(f"{error.filename} is missing") from None
-        except ValidationError as error:
-            raise DamageError(f"{error.error_count()} fields are not what a record has") from None
-        return record
+            raise
 
     def records(self) -> list[Record]:
         """Everything done, by key."""
@@ -157,11 +160,11 @@ class Store:
 
     def done_keys(self) -> set[str]:
         """Keys that have a record, by the names of their folders alone."""
-        return _keys(self.root / "cells")
+        return keys_in(self.root / "cells")
 
     def failed_keys(self) -> set[str]:
         """Keys that failed, were not forgiven and have no record, by the names of their folders alone."""
-        return _keys(self.root / "failures") - self.done_keys()
+        return keys_in(self.root / "failures") - self.done_keys()
 
     def outputs(self, key: str) -> "pa.Table":
         """What happened to each item. Raises ``FileNotFoundError`` where there are none, ``DamageError`` if damaged."""
@@ -191,7 +194,7 @@ class Store:
 
     def attempted_keys(self) -> set[str]:
         """Keys whose attempts left a trace, by the names of their folders alone."""
-        return _keys(self.root / "attempts")
+        return keys_in(self.root / "attempts")
 
     def running(self) -> list[tuple[Attempt, float]]:
         """Attempts that nobody has ended, and the seconds since each was heard of."""
@@ -223,14 +226,11 @@ class Store:
 
     def _quarantine(self, key: str, damage: DamageError) -> Record | None:
         """Move a damaged record away; under a lock and looked at again, for another process may have mended it."""
-        target = self.root / "quarantine" / f"{key}-{time.time_ns()}"
-        with for_the_group(self.root):
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with FileLock(self.root / "quarantine.lock", mode=0o664):
-                try:
-                    return self._read(key)
-                except DamageError:
-                    os.rename(self._cell(key), target)
+        with moving_away(self.root, key) as target:
+            try:
+                return self._read(key)
+            except DamageError:
+                os.rename(self._cell(key), target)
         message = f"damaged record {key}: {damage}; moved to {target}, it will be computed again"
         warnings.warn(message, DamagedRecordWarning, stacklevel=4)
         return None
@@ -287,6 +287,31 @@ class Store:
         return [(match[1], match[2], folder) for match, folder in named if match]
 
 
+def verified(folder: Path, key: str) -> Record:
+    """The record in a cell's folder, it and every file of it held against their hashes. Nothing is changed.
+
+    Raises ``DamageError`` with all that is damaged, ``SchemaError`` for the record of another release, ``OSError``
+    where it cannot be read.
+    """
+    try:
+        record = Record.from_json((folder / RECORD).read_bytes())
+    except SchemaError as error:
+        raise SchemaError(f"{folder / RECORD}: {error}") from None
+    except _NO_FILE as error:
+        raise DamageError(f"{error.filename} is missing") from None
+    if record.key != key:
+        raise DamageError(f"it holds the record of {record.key}")
+    if damaged := [why for name, facts in record.files.items() if (why := _damage(folder / name, facts))]:
+        raise DamageError("; ".join(damaged))
+    return record
+
+
+def conflict_name(record: Record) -> str:
+    """Under which an answer that is not the first to its key is kept: the same for the same scores."""
+    scores = json.dumps([row.model_dump() for row in record.scores], sort_keys=True)
+    return f"{_checked(record.key)}-{hashlib.sha256(scores.encode()).hexdigest()[:16]}"
+
+
 def _checked(key: str) -> str:
     """Keys are the only names that become paths, and they are hexadecimal."""
     if not _KEY.fullmatch(key):
@@ -333,8 +358,14 @@ def _remove_unless_written(folder: Path) -> None:
 
 def _write_failure(folder: Path, name: str, record: Record) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    _write(folder / f".{name}", record.to_json().encode())
-    os.rename(folder / f".{name}", folder / name)
+    temporary = folder / f".{name}-{secrets.token_hex(8)}"
+    try:
+        _write(temporary, record.to_json().encode())
+        os.rename(temporary, folder / name)
+    except OSError:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise
     _sync(folder)
 
 
@@ -374,12 +405,19 @@ def _sync(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _verify(file: Path, facts: FileFacts) -> None:
-    data = file.read_bytes()
-    if len(data) != facts.size:
-        raise DamageError(f"{file.name} is not {facts.size} bytes long")
-    if hashlib.sha256(data).hexdigest() != facts.sha256:
-        raise DamageError(f"{file.name} was changed after it was written")
+def _damage(path: Path, facts: FileFacts) -> str:
+    """What is wrong with a file, in words; empty where nothing is."""
+    try:
+        with path.open("rb") as file:
+            if os.fstat(file.fileno()).st_size != facts.size:
+                return f"{path.name} is not {facts.size} bytes long"
+            if hashlib.file_digest(file, "sha256").hexdigest() != facts.sha256:
+                return f"{path.name} was changed after it was written"
+    except _NO_FILE:
+        return f"{path} is missing"
+    except ValueError:  # a zero byte
+        return f"{path.name!r:.80} is no name of a file"
+    return ""
 
 
 def _latest_attempt(folder: Path) -> list[Record]:
@@ -392,7 +430,8 @@ def _latest_attempt(folder: Path) -> list[Record]:
     return []
 
 
-def _keys(folder: Path) -> set[str]:
+def keys_in(folder: Path) -> set[str]:
+    """Names in a folder that are keys, by one listing of it."""
     try:
         return set(filter(_KEY.fullmatch, os.listdir(folder)))
     except FileNotFoundError:

@@ -1,6 +1,7 @@
 """``bob leaderboard``, ``bob plot``, and the board that ends a run."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -41,10 +42,13 @@ def leaderboard_command(
     ] = False,
 ) -> None:
     """The board of everything in the store."""
-    from results.formats import renderer
+    from results.foreign import foreign_tables
+    from results.formats import foreign, renderer
     from results.store import Store
 
     text = renderer(format.value)(board_of(everything(Store(options.store)), options.store, not without_cost))
+    if format is Format.MARKDOWN:
+        text = "\n\n".join([text, *map(foreign.render, foreign_tables(options.store))])
     if out is None:
         typer.echo(text)
     else:
@@ -78,13 +82,15 @@ def board_of(records: "Sequence[Record]", store: Path, include_cost: bool = True
     """The board of these records, which are in that store."""
     from results.board import board
     from results.certificates import certified
+    from results.conflicts import two_answers
     from results.items import headline_items, score_values
     from results.store import Store
 
     versions = protocol_versions({record.cell.task for record in records})
     kept = Store(store)
     items_of, values_of = partial(headline_items, kept), partial(score_values, kept)
-    return board(records, versions, include_cost, certified(store), items_of, values_of)
+    made = board(records, versions, include_cost, certified(store), items_of, values_of)
+    return replace(made, remarks=(*made.remarks, *two_answers(store)))
 
 
 def show_board(records: "Sequence[Record]", store: Path, page: Path) -> None:

@@ -23,11 +23,16 @@ def render(board: Board) -> str:
                       column.setting, column.metric, entry.status, entry.failure, entry.value, entry.low, entry.high,
                       entry.seeds, entry.spread, row.rank, row.z, row.missing, row.failed, row.certified,
                       row.images_per_second]  # fmt: skip
-            writer.writerow([_safe(value) for value in values[: len(fields)]])
+            writer.writerow([harmless(value) for value in values[: len(fields)]])
     return out.getvalue()
 
 
-def _safe(value: object) -> object:
+def harmless(value: object) -> object:
+    """Text that a spreadsheet would run as a formula gets a leading apostrophe.
+
+    >>> harmless("=1+1"), harmless("one"), harmless(-1)
+    ("'=1+1", 'one', -1)
+    """
     if not isinstance(value, str):
         return value
     # Spreadsheets look past leading blanks and characters of no width, so this does too.

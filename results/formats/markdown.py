@@ -16,9 +16,9 @@ def render(board: Board) -> str:
         return words.EMPTY
     titles = [*words.headers(board), *map(words.title, board.columns)]
     rows = [[*words.leading(row, board), *map(words.entry, row.entries, board.columns)] for row in board.rows]
-    lines = [_line(titles), _line(["---"] + ["---:"] * (len(titles) - 1), escape=False), *map(_line, rows)]
-    divisions = ["", f"{words.DIVIDED}:", "", *_bullets(board.divisions, 400)] if board.divisions else []
-    remarks = ["", *_bullets(board.remarks, 200)] if board.remarks else []
+    lines = [line(titles), line(["---"] + ["---:"] * (len(titles) - 1), escape=False), *map(line, rows)]
+    divisions = ["", f"{words.DIVIDED}:", "", *bullets(board.divisions, 400)] if board.divisions else []
+    remarks = ["", *bullets(board.remarks, 200)] if board.remarks else []
     trends = ["", f"{words.ROBUSTNESS}: {words.ROBUSTNESS_LEGEND}"] if board.trends else []
     for trend in board.trends:
         trends += ["", words.trend_title(trend).translate(_SPECIAL), "", *_trend(trend)]
@@ -27,13 +27,15 @@ def render(board: Board) -> str:
 
 def _trend(trend: Trend) -> list[str]:
     titles = words.ROBUSTNESS_HEADS
-    head = [_line(titles), _line(["---"] + ["---:"] * (len(titles) - 1), escape=False)]
-    return [*head, *(_line(words.robustness(row)) for row in trend.backbones)]
+    head = [line(titles), line(["---"] + ["---:"] * (len(titles) - 1), escape=False)]
+    return [*head, *(line(words.robustness(row)) for row in trend.backbones)]
 
 
-def _bullets(texts: Sequence[str], longest: int) -> list[str]:
+def bullets(texts: Sequence[str], longest: int) -> list[str]:
+    """A list; texts longer than that are cut."""
     return [f"- {visible(text, longest).translate(_SPECIAL)}" for text in texts]
 
 
-def _line(cells: Sequence[str], escape: bool = True) -> str:
+def line(cells: Sequence[str], escape: bool = True) -> str:
+    """A row of a table."""
     return "| " + " | ".join(cell.translate(_SPECIAL) if escape else cell for cell in cells) + " |"
