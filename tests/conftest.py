@@ -20,7 +20,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     torch.set_num_threads(1)
 
 SERVER = """
-import json, os, sys, traceback
+import json, os, signal, sys, traceback
 import torch, timm, torchvision, sklearn.linear_model, pandas, pyarrow.parquet, lightning_fabric, matplotlib.figure
 import bob.cli, bob.gauntlet, bob.plan, bob.progress, results.board
 print("ready", flush=True)
@@ -31,6 +31,7 @@ for line in sys.stdin:
         continue
     pid = os.fork()
     if pid == 0:
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where tests run in the background
         code = 70
         try:
             os.chdir(ask["folder"])
