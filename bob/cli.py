@@ -10,6 +10,7 @@ import typer
 from bob.commands.boards import leaderboard_command, plot_command
 from bob.commands.cancel import cancel_command
 from bob.commands.checks import certify_command, data_check_command
+from bob.commands.compare import compare_command
 from bob.commands.lists import list_command, show_command
 from bob.commands.logs import logs_command
 from bob.commands.plan import plan_command
@@ -40,6 +41,7 @@ app.command("list")(list_command)
 app.command("show")(show_command)
 app.command("leaderboard")(leaderboard_command)
 app.command("plot")(plot_command)
+app.command("compare")(compare_command)
 app.command("certify")(certify_command)
 app.command("work", hidden=True)(work_command)
 app.command("status")(status_command)

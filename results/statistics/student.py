@@ -9,24 +9,30 @@ LEVEL = 0.05
 
 
 class Estimate(NamedTuple):
-    """A value, its 95 % interval, and the two-sided p-value of its being zero."""
+    """A value, its 95 % interval, the two-sided p-value of its being zero, and its standard error.
+
+    The error is known with ``freedom`` degrees of freedom.
+    """
 
     value: float
     low: float
     high: float
     p: float
+    error: float
+    freedom: float
 
 
 def estimate(value: float, error: float, freedom: float) -> Estimate:
     """What a value with standard error ``error``, itself known with ``freedom`` degrees of freedom, says.
 
     >>> [round(number, 3) for number in estimate(2.0, 1.0, 10.0)]
-    [2.0, -0.228, 4.228, 0.073]
+    [2.0, -0.228, 4.228, 0.073, 1.0, 10.0]
     """
     from scipy.special import stdtrit  # a tenth of a second to import, and most boards need none of it
 
     margin = float(stdtrit(freedom, 1 - LEVEL / 2)) * error
-    return Estimate(value, value - margin, value + margin, float(p_value(np.array(value), np.array(error), freedom)))
+    p = float(p_value(np.array(value), np.array(error), freedom))
+    return Estimate(value, value - margin, value + margin, p, error, freedom)
 
 
 def p_value(value: Float[np.ndarray, "*n"], error: Float[np.ndarray, "*n"], freedom: float) -> Float[np.ndarray, "*n"]:
