@@ -76,13 +76,10 @@ def components(values: Float[np.ndarray, "seeds items"]) -> Components:
 def _error(squares: Float[np.ndarray, " 3"], freedoms: np.ndarray) -> tuple[float, float]:
     """Root of the expected mean square of the mean, and its degrees of freedom.
 
-    items + seeds - rest; where one of them is below the rest, which its true value cannot be, the other alone.
+    items + seeds - rest. One that is below the rest, which its true value cannot be, is taken to equal it.
     """
-    weights = np.array([1.0, 1.0, -1.0])
-    if squares[1] <= squares[2]:
-        weights = np.array([1.0, 0.0, 0.0])
-    elif squares[0] <= squares[2]:
-        weights = np.array([0.0, 1.0, 0.0])
+    items, seeds = (squares[:2] > squares[2]).astype(int)
+    weights = np.array([items, seeds, 1 - items - seeds])
     total = float(weights @ squares)
     if total <= 0:
         return 0.0, float(freedoms[0])

@@ -21,11 +21,16 @@ def test_parts_are_found_again() -> None:
     assert (found.items, found.seeds, found.rest) == pytest.approx((4.0, 1.0, 0.25), rel=0.2)
 
 
-def test_the_errors_square_is_what_the_parts_add_up_to() -> None:
-    found = components(simulated(np.random.default_rng(1), 4, 50, (1.0, 0.5, 0.5)))
-    assert found.error**2 == pytest.approx(found.items / 50 + found.seeds / 4 + found.rest / 200)
-    assert found.error**2 == pytest.approx(found.items_part() + found.per_seed() / 4)
-    assert sum(found.shares()) == pytest.approx(1.0)
+def test_the_errors_square_is_what_the_parts_add_up_to_also_where_one_is_none() -> None:
+    generator = np.random.default_rng(1)
+    without = set()
+    for _ in range(60):
+        found = components(simulated(generator, 3, 8, (0.2, 0.2, 1.0)))
+        assert found.error**2 == pytest.approx(found.items / 8 + found.seeds / 3 + found.rest / 24)
+        assert found.error**2 == pytest.approx(found.items_part() + found.per_seed() / 3)
+        assert sum(found.shares()) == pytest.approx(1.0)
+        without.add((found.items == 0, found.seeds == 0))
+    assert len(without) == 4
 
 
 @pytest.mark.parametrize("spreads", [(1.0, 0.0, 1.0), (1.0, 0.1, 0.5), (0.3, 0.3, 0.5), (0.0, 0.3, 1.0)])
