@@ -10,6 +10,7 @@ import typer
 from bob.commands.boards import leaderboard_command, plot_command
 from bob.commands.cancel import cancel_command
 from bob.commands.checks import certify_command, data_check_command
+from bob.commands.compare import compare_command
 from bob.commands.diff import diff_command
 from bob.commands.export import export_command
 from bob.commands.fsck import fsck_command
@@ -45,6 +46,7 @@ app.command("list")(list_command)
 app.command("show")(show_command)
 app.command("leaderboard")(leaderboard_command)
 app.command("plot")(plot_command)
+app.command("compare")(compare_command)
 app.command("certify")(certify_command)
 app.command("work", hidden=True)(work_command)
 app.command("status")(status_command)

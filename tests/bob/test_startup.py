@@ -40,6 +40,7 @@ COMMANDS = [
         "cancel --help",
         "leaderboard --help",
         "plot --help",
+        "compare --help",
         "data --help",
         "data check --help",
     ],
