@@ -10,12 +10,16 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, normalize
 
+from backbones.pretraining.catalogue import build_method
 from backbones.pretraining.encoder import Encoder
 from backbones.pretraining.method import Batch, Given, Method, Outputs, Progress, View
+from backbones.pretraining.methods.dino import DINO
 from backbones.pretraining.methods.simsiam import SimSiam, _SimSiam
 from backbones.pretraining.methods.vicreg import VICReg
 from backbones.pretraining.parts.embedding import embedded
 from backbones.pretraining.parts.mlp import mlp
+from backbones.pretraining.views.settings import ViewGroup
+from tests.feature_fakes import Wrapped
 from tests.pretraining_fakes import updated
 
 
@@ -92,3 +96,53 @@ def deviations(method: Method) -> tuple[float, float]:
     found = deviation(vectors), deviation(projector(vectors))
     method.train()
     return found
+
+
+class _Pixels(Wrapped):
+    """A perceptron of 8 x 8 pixels: hundreds of steps take a second."""
+
+    def __init__(self) -> None:
+        super().__init__(nn.Sequential(nn.Flatten(), nn.Linear(192, 64), nn.ReLU(), nn.Linear(64, 32)), side=8)
+
+    def layers(self) -> list[tuple[str, list[nn.Parameter]]]:
+        return [("perceptron", list(self.module.parameters()))]
+
+
+def _noisy(images: Tensor, generator: torch.Generator) -> tuple[View, ...]:
+    """Two views: the same image, other noise."""
+    boxes, flipped = torch.zeros(len(images), 4), torch.zeros(len(images), dtype=torch.bool)
+    noise = (0.3 * torch.randn(images.shape, generator=generator) for _ in range(2))
+    return tuple(View(images + each, boxes, flipped) for each in noise)
+
+
+def trained_dino(centre_momentum: float, teacher_temperature: float, seed: int) -> tuple[Method, Batch]:
+    """DINO of 16 outputs after 200 steps on 64 images of noise, and views of all of them."""
+    settings = DINO(
+        views=(ViewGroup(count=2),),
+        outputs=16,
+        hidden=64,
+        bottleneck=16,
+        teacher_temperature=(teacher_temperature, teacher_temperature),
+        momentum=0.98,
+        centre_momentum=centre_momentum,
+        frozen_epochs=0,
+    )
+    torch.manual_seed(seed)
+    method = build_method(settings, Encoder(_Pixels()), 64).train()
+    generator = torch.Generator().manual_seed(seed)
+    images = torch.randn(64, 3, 8, 8, generator=generator)
+    optimiser = torch.optim.AdamW([each for each in method.parameters() if each.requires_grad], lr=3e-3)
+    for step in range(200):
+        rows = torch.randperm(64, generator=generator)[:32]
+        batch = Batch(_noisy(images[rows], generator), rows, Progress(step, 200, 2))
+        method.loss(method.represent(batch), batch.progress).backward()
+        optimiser.step()
+        optimiser.zero_grad()
+        method.after_update(batch.progress)
+    return method.eval(), Batch(_noisy(images, generator), torch.arange(64), batch.progress)
+
+
+def dino_health(centre_momentum: float, teacher_temperature: float, seed: int) -> dict[str, float]:
+    """Its own numbers."""
+    method, batch = trained_dino(centre_momentum, teacher_temperature, seed)
+    return method.health(batch)

@@ -131,6 +131,10 @@ class Method(nn.Module, ABC):
         """Numbers of its own on fixed views, in evaluation mode (a teacher's entropy); every time the same names."""
         return {}
 
+    def least(self, progress: Progress) -> Mapping[str, float]:
+        """Those of :meth:`health` that say it has collapsed, at this point of the training, where they are below."""
+        return {}
+
 
 @dataclass(frozen=True)
 class Given:

@@ -4,7 +4,8 @@ What keeps a method from collapsing sits behind its projector, and so does the c
 encoder's own embedding looks sound long after its head maps all images to one point. So a :class:`Sign` is taken of
 each of the outputs that a method says to watch (all, if nothing else), and compared with those before training. A
 predictor's output does shrink in a sound training (BYOL's to a third); its target then does not. So it has collapsed
-when some number has fallen too far in every output.
+when some number has fallen too far in every output. Or when a number of the method's own is below the least that the
+method names: an encoder can tell images apart whose teacher gives all of them the same.
 """
 
 from collections.abc import Mapping
@@ -72,6 +73,15 @@ def fallen(before: Mapping[str, Sign], now: Mapping[str, Sign]) -> list[str]:
                 for name, (begin, end) in pairs.items()
             ]
     return found
+
+
+def lacking(numbers: Mapping[str, float], least: Mapping[str, float]) -> list[str]:
+    """What of a method's own numbers is below its least, in words."""
+    return [
+        f"{name} is {numbers[name]:.3g}, below {limit:g}"
+        for name, limit in least.items()
+        if _is_below(numbers[name], limit)
+    ]
 
 
 def _is_below(value: float, limit: float) -> bool:

@@ -16,7 +16,7 @@ from backbones.preprocessing import choose, fit_by
 from backbones.pretraining.encoder import Encoder
 from backbones.pretraining.health.alignment import alignment
 from backbones.pretraining.health.batch_statistics import batch_statistics
-from backbones.pretraining.health.collapse import Sign, fallen, sign_of, signs_of
+from backbones.pretraining.health.collapse import Sign, fallen, lacking, sign_of, signs_of
 from backbones.pretraining.health.deviation import deviation
 from backbones.pretraining.health.lidar import lidar
 from backbones.pretraining.health.rank_me import rank_me
@@ -46,7 +46,7 @@ class Health:
       ``alignment`` and ``lidar`` of views of the encoder's size, where there are two or more;
     - ``NAME_rank_me``, ``NAME_deviation`` and, of two views, ``NAME_closeness`` of each output that the method
       says to watch, in training's normalisation (where none is of vectors, of the ``embedding``); ``collapsed``: 1
-      where they have fallen too far;
+      where they have fallen too far, or one of the method's own is below its least;
     - what the method says itself; and each of ``probes``, which are given the backbone that is published.
 
     Collapsed, ``alarm="stop"`` raises :class:`~backbones.training.outcomes.CollapsedError` and ``"warn"`` warns, once
@@ -69,8 +69,8 @@ class Health:
     def __call__(self, trainee: Trainee) -> dict[str, float]:
         """Changes neither weights nor buffers nor modes."""
         assert isinstance(trainee, Pretrainee)
-        signs = self._signs(trainee)
-        findings = fallen(self.before, signs)
+        signs, own = self._signs(trainee), self._own(trainee)
+        findings = fallen(self.before, signs) + lacking(own, trainee.method.least(trainee.progress))
         if findings and self.alarm == "stop":
             raise CollapsedError(findings)
         if findings and not self._collapsed:
@@ -81,7 +81,7 @@ class Health:
                 **self._of_encoder(trainee.method.encoder),
                 **{f"{name}_{number}": value for name, number, value in _rows(signs)},
                 "collapsed": float(self._collapsed),
-                **trainee.method.health(self._batch(trainee)),
+                **own,
                 **{name: float(probe(trainee.method.published())) for name, probe in self.probes.items()},
             }
 
@@ -93,6 +93,11 @@ class Health:
             watched = trainee.method.watched(trainee.method.represent(batch), batch.progress)
             seen = signs_of(watched, len(batch.views))
             return seen or {EMBEDDING: sign_of(trainee.method.encoder(batch.views[0].images))}
+
+    def _own(self, trainee: Pretrainee) -> dict[str, float]:
+        """The method's numbers."""
+        with evaluating(trainee), torch.no_grad(), self._same_chance(trainee):
+            return trainee.method.health(self._batch(trainee))
 
     @staticmethod
     @contextmanager

@@ -8,6 +8,7 @@ Deviations: the teacher's temperature rises step by step, not epoch by epoch; a 
 bicubic; a recipe's clipping is of the whole gradient, not of each parameter's; the last layer's norm is always 1.
 """
 
+from collections.abc import Mapping
 from typing import ClassVar, cast
 
 import torch
@@ -30,6 +31,12 @@ from backbones.pretraining.preset import Preset
 from backbones.pretraining.views.settings import ASYMMETRIC_SMALL
 from backbones.training.drop_path import set_drop_path
 from backbones.training.recipe import Recipe
+
+LEAST_INFORMATION, SETTLED = 0.02, 100
+"""Nats, and the steps until then. Small networks, 9 seeds, 200 steps: a sound training fell to 0.014 in its first ten
+steps, was never below 0.036 after twenty and ended at 0.5 to 1.3; without sharpening it was at most 0.013 after 100;
+without a centre 0.000 in six seeds (in three it kept a few outputs and 0.46 to 0.77: that is not seen).
+"""
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -94,6 +101,10 @@ class _DINO(Method):
         """Of the two global views: see :func:`agreement`."""
         outputs = self.represent(batch._replace(views=batch.views[:GLOBALS]))
         return agreement(*self._distributions(outputs, batch.progress))
+
+    def least(self, progress: Progress) -> Mapping[str, float]:
+        """Of what p_t tells of an image: nothing, whether it is one output for all or even."""
+        return {"teacher_information": LEAST_INFORMATION} if progress.step >= SETTLED else {}
 
     def _distributions(self, outputs: Outputs, progress: Progress) -> tuple[Tensor, Tensor]:
         """p_t and log p_s."""

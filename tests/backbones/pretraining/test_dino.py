@@ -4,15 +4,12 @@ import math
 
 import pytest
 import torch
-from torch import Tensor, nn
 
-from backbones.pretraining.catalogue import build_method, presets
-from backbones.pretraining.encoder import Encoder
-from backbones.pretraining.method import Batch, Progress, View
+from backbones.pretraining.catalogue import presets
 from backbones.pretraining.methods.dino import DINO
 from backbones.pretraining.views.settings import ViewGroup
-from tests.feature_fakes import Wrapped
 from tests.pretraining_fakes import in_double, random_batch, tiny_method
+from tests.pretraining_twins import dino_health
 
 SMALL = {"outputs": 12, "hidden": 16, "bottleneck": 8}
 
@@ -70,70 +67,26 @@ def test_presets_take_the_views_they_make(preset: str) -> None:
     assert "not run here" in found.source
 
 
-class _Pixels(Wrapped):
-    """A perceptron of 8 x 8 pixels: hundreds of steps take a second."""
-
-    def __init__(self) -> None:
-        super().__init__(nn.Sequential(nn.Flatten(), nn.Linear(192, 64), nn.ReLU(), nn.Linear(64, 32)), side=8)
-
-    def layers(self) -> list[tuple[str, list[nn.Parameter]]]:
-        return [("perceptron", list(self.module.parameters()))]
-
-
-def _noisy(images: Tensor, generator: torch.Generator) -> tuple[View, ...]:
-    """Two views: the same image, other noise."""
-    boxes, flipped = torch.zeros(len(images), 4), torch.zeros(len(images), dtype=torch.bool)
-    noise = (0.3 * torch.randn(images.shape, generator=generator) for _ in range(2))
-    return tuple(View(images + each, boxes, flipped) for each in noise)
-
-
-def _trained_health(centre_momentum: float, teacher_temperature: float, seed: int) -> dict[str, float]:
-    """DINO's of 16 outputs, on 64 images of noise."""
-    settings = DINO(
-        views=(ViewGroup(count=2),),
-        outputs=16,
-        hidden=64,
-        bottleneck=16,
-        teacher_temperature=(teacher_temperature, teacher_temperature),
-        momentum=0.98,
-        centre_momentum=centre_momentum,
-        frozen_epochs=0,
-    )
-    torch.manual_seed(seed)
-    method = build_method(settings, Encoder(_Pixels()), 64).train()
-    generator = torch.Generator().manual_seed(seed)
-    images = torch.randn(64, 3, 8, 8, generator=generator)
-    optimiser = torch.optim.AdamW([each for each in method.parameters() if each.requires_grad], lr=3e-3)
-    for step in range(200):
-        rows = torch.randperm(64, generator=generator)[:32]
-        batch = Batch(_noisy(images[rows], generator), rows, Progress(step, 200, 2))
-        method.loss(method.represent(batch), batch.progress).backward()
-        optimiser.step()
-        optimiser.zero_grad()
-        method.after_update(batch.progress)
-    return method.eval().health(Batch(_noisy(images, generator), torch.arange(64), batch.progress))
-
-
 SEEDS = [pytest.param(2), pytest.param(0, marks=pytest.mark.slow), pytest.param(1, marks=pytest.mark.slow)]
 """Measured, seeds 0, 1, 2: information 0.53, 0.89, 1.12 nats; at most 0.01 of each of the twins below."""
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_with_centre_and_sharpening_it_does_not_collapse(seed: int) -> None:
-    found = _trained_health(centre_momentum=0.9, teacher_temperature=0.04, seed=seed)
+    found = dino_health(centre_momentum=0.9, teacher_temperature=0.04, seed=seed)
     assert found["teacher_information"] > 0.25
     assert 0.5 < found["teacher_entropy"] < math.log(16) - 0.25
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_without_a_centre_it_collapses_to_one_output(seed: int) -> None:
-    found = _trained_health(centre_momentum=1.0, teacher_temperature=0.04, seed=seed)
+    found = dino_health(centre_momentum=1.0, teacher_temperature=0.04, seed=seed)
     assert found["teacher_entropy"] < 0.05
     assert found["teacher_information"] < 0.05
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_without_sharpening_it_collapses_to_all_outputs_alike(seed: int) -> None:
-    found = _trained_health(centre_momentum=0.9, teacher_temperature=0.1, seed=seed)
+    found = dino_health(centre_momentum=0.9, teacher_temperature=0.1, seed=seed)
     assert found["teacher_entropy"] > math.log(16) - 0.05
     assert found["teacher_information"] < 0.05

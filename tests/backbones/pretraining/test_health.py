@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from backbones.pretraining.health.batch_statistics import batch_statistics
 from backbones.pretraining.health.closeness import closeness
-from backbones.pretraining.health.collapse import LEAST, Sign, fallen, signs_of
+from backbones.pretraining.health.collapse import LEAST, Sign, fallen, lacking, signs_of
 from backbones.pretraining.health.health import Health, fixed_views, onsets
 from backbones.pretraining.method import Method, MethodSettings
 from backbones.training.execution import Execution
@@ -124,6 +124,17 @@ def test_an_alarm_needs_a_number_that_has_fallen_in_every_output() -> None:
         f"deviation of {name} is {low:.3g}, below {LEAST.deviation:g} of the 0.8 before training" for name in "pt"
     ]
     assert len(fallen(before, dict.fromkeys("pt", Sign(float("nan"), 0.8, 0.2)))) == 2
+
+
+def test_a_number_of_the_methods_own_sets_it_off_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is told the step that the training is at."""
+    health, trainee, _ = beginning(PAIRS["swav"].honest, as_it_is, "stop")
+    trainee.progress = trainee.progress._replace(step=7)
+    assert health(trainee)["collapsed"] == 0
+    monkeypatch.setattr(trainee.method, "least", lambda progress: {"prototype_entropy": 1.0 + 0.1 * progress.step})
+    with pytest.raises(CollapsedError, match=r"collapsed: prototype_entropy is 0\.\d+, below 1\.7;"):
+        health(trainee)
+    assert len(lacking({"own": float("nan"), "other": 0.3}, {"own": 0.1, "other": 0.3})) == 1
 
 
 def test_signs_are_of_vectors_alone() -> None:
