@@ -34,7 +34,7 @@ from backbones.training.recipe import Recipe
 
 LEAST_INFORMATION, SETTLED = 0.02, 100
 """Nats, and the steps until then. Small networks, 9 seeds, 200 steps: a sound training fell to 0.014 in its first ten
-steps, was never below 0.036 after twenty and ended at 0.5 to 1.3; without sharpening it was at most 0.013 after 100;
+steps, was never below 0.044 after twenty and ended at 0.5 to 1.3; without sharpening it was at most 0.013 after 100;
 without a centre 0.000 in six seeds (in three it kept a few outputs and 0.46 to 0.77: that is not seen).
 """
 

@@ -60,6 +60,19 @@ def test_global_views_of_one_size_meet_in_batch_norm() -> None:
         assert torch.allclose(one[name], other[name].flip(1), atol=1e-5)
 
 
+@pytest.mark.parametrize(("kind", "passes"), [("cnn", 1), ("vit", 2)])
+def test_without_batch_norm_views_go_one_by_one_on_the_cpu(kind: str, passes: int) -> None:
+    """And are answered all the same: by a whole batch of them, as on other devices."""
+    method, batch = tiny_method(DINO(views=(ViewGroup(count=2),), **SMALL), kind), random_batch(4)
+    seen: list[int] = []
+    method.encoder.register_forward_hook(lambda _, given, __: seen.append(len(given[0])))
+    found = method.represent(batch)["student"]
+    assert seen == [8 // passes] * passes
+    vectors = method.encoder(torch.cat([view.images for view in batch.views]))
+    expected = method.get_submodule("head")(vectors)
+    torch.testing.assert_close(found, torch.stack(expected.chunk(2), dim=1), atol=1e-5, rtol=1e-4)
+
+
 @pytest.mark.parametrize("preset", sorted(presets("dino")))
 def test_presets_take_the_views_they_make(preset: str) -> None:
     found = presets("dino")[preset]
