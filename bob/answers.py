@@ -96,5 +96,6 @@ def backbone_facts(backbone: Backbone) -> record.BackboneFacts:
 
 
 def headline(finished: record.Record) -> str:
-    row = next((score for score in finished.scores if score.metric == finished.headline), None)
+    """The number that boards show first, for a line of progress."""
+    row = finished.headline_row()
     return "no headline" if row is None or row.value is None else f"{row.metric} {row.value:.3f}"

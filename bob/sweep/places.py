@@ -52,7 +52,6 @@ def run_elsewhere(
     environment = {**job_environment(keep_code(store.root, commit())), LIMIT: str(ATTEMPTS)}
     folder.mkdir(parents=True, exist_ok=True)
     facts = {"place": launching.on.value, "profile": profile.model_dump(mode="json")}
-    (folder / PLACE).write_text(json.dumps(facts), encoding="utf-8")
     python = profile.python or sys.executable
 
     def work(parcel: Parcel) -> Shift:
@@ -62,6 +61,8 @@ def run_elsewhere(
     whole = str(plan.resolve()) if plan else ""
     try:
         with _place(launching.on, name, folder, profile, environment) as (place, pace):
+            # Not before: a place that is not there must not hide from bob cancel where the sweep's jobs are.
+            (folder / PLACE).write_text(json.dumps(facts), encoding="utf-8")
             asking = FilledIn(
                 place,
                 estimates,

@@ -164,9 +164,13 @@ def here(monkeypatch: pytest.MonkeyPatch, *words: str) -> Any:
 
 def test_a_machine_without_gpus_says_so(tiny_plan: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tiny_plan.parent))
+    place = tiny_plan.parent / "outputs/store/sweeps/plan/place.json"
+    place.parent.mkdir(parents=True)
+    place.write_text("where its jobs are")
     result = here(monkeypatch, "run", str(tiny_plan), "--on", "gpus")
     assert result.exit_code == 2, result.output
     assert "no GPU is seen here" in result.output
+    assert place.read_text() == "where its jobs are", "bob cancel has to find them"
 
 
 def test_a_store_that_cannot_be_written(tiny_plan: Path, monkeypatch: pytest.MonkeyPatch) -> None:
